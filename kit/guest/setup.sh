@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0
+# Sourced in the guest by the script that kit/vm writes: prepares the machine
+# before COMMAND runs and looks for leaks afterwards.
+# KIT_P2P, KIT_KMEMLEAK and KIT_TTY are set by kit/vm.
+
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export HOME=/root LANG=C.UTF-8
+
+kit_fail() {
+	echo "kit/vm: guest: $*" >&2
+	exit 90
+}
+
+# The ivshmem device is the stand-in for a GPU's memory: BAR2 is plain RAM.
+kit_bind_p2p() {
+	local dev id=
+	for dev in /sys/bus/pci/devices/*; do
+		id=$(cat "$dev/vendor" "$dev/device" | tr '\n' ' ')
+		[ "$id" = "0x1af4 0x1110 " ] && break
+		id=
+	done
+	[ -n "$id" ] || kit_fail "no ivshmem device on the PCI bus"
+	export KIT_P2P_BDF=${dev##*/}
+	# Memory decoding must be on for anyone to reach the BAR.
+	echo 1 > "$dev/enable" 2>/dev/null
+	echo vfio-pci > "$dev/driver_override" || kit_fail "driver_override: $?"
+	echo "$KIT_P2P_BDF" > /sys/bus/pci/drivers_probe
+	[ "$(basename "$(readlink "$dev/driver")")" = vfio-pci ] ||
+		kit_fail "$KIT_P2P_BDF did not bind to vfio-pci"
+}
+
+# kmemleak ignores objects younger than five seconds, and the first scan after
+# a burst of work can see pointers that only live in registers: scan twice.
+kit_kmemleak() {
+	local f=/sys/kernel/debug/kmemleak
+	[ -w "$f" ] || { echo "kit/vm: guest: this kernel has no kmemleak" >&2; return 1; }
+	sleep 6
+	echo scan > "$f"
+	sleep 1
+	echo scan > "$f"
+	if [ -s "$f" ]; then
+		cat "$f" > /dev/kmsg
+		return 1
+	fi
+	return 0
+}
+
+# A controlling terminal on the console that kit/vm connected to its own.
+kit_on_tty() {
+	[ -n "$KIT_STTY" ] && stty $KIT_STTY < /dev/hvc0
+	setsid -c "$@" <> /dev/hvc0 >&0 2>&0
+}
+
+[ -n "$KIT_P2P" ] && kit_bind_p2p
+true

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The QEMU devices of kit/vm: disks, peer-to-peer memory, IOMMU.
+
+Topology without a switch: every NVMe controller and the ivshmem device have a
+root port of their own.  With --p2p=switch all of them sit behind one PCIe
+switch, so that peer-to-peer traffic does not have to reach the host bridge.
+"""
+import os
+import re
+
+P2P_SIZE = 256 << 20
+SUFFIX = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def parse_size(text):
+    """'512M' -> bytes; ValueError on anything that is no size."""
+    match = re.fullmatch(r"(\d+)([KMGT]?)(?:i?B)?", text, re.IGNORECASE)
+    if not match or not int(match.group(1)):
+        raise ValueError(f"'{text}' is not a size (use 512M, 1G, ...)")
+    return int(match.group(1)) * SUFFIX[match.group(2).upper()]
+
+
+def parse_disks(text):
+    """'1G,512M:mdts=5:logical_block_size=4096' -> [(bytes, {property: value})]"""
+    disks = []
+    for item in text.split(",") if text not in ("", "0", "none") else []:
+        size, *props = item.split(":")
+        for prop in props:
+            if not re.fullmatch(r"[\w.-]+=[\w.-]+", prop):
+                raise ValueError(f"'{prop}' is not PROPERTY=VALUE")
+        size = parse_size(size)
+        if size < 1 << 20:
+            raise ValueError(f"a disk of '{item}' is too small (1M or more)")
+        disks.append((size, dict(prop.split("=", 1) for prop in props)))
+    return disks
+
+
+def iommu_args(mode):
+    """QEMU arguments and kernel parameters of an IOMMU mode."""
+    if mode == "off":
+        return [], ["vfio.enable_unsafe_noiommu_mode=1"]
+    kernel = ["intel_iommu=on", "vfio_iommu_type1.allow_unsafe_interrupts=1"]
+    kernel += {
+        "pt": ["iommu=pt"],
+        "lazy": ["iommu=nopt", "iommu.strict=0"],
+        "strict": ["iommu=nopt", "iommu.strict=1"],
+    }[mode]
+    return ["-device", "intel-iommu"], kernel
+
+
+class Ports:
+    """Hands out one bus per device."""
+
+    def __init__(self, switch):
+        self.switch = switch
+        self.args = []
+        self.count = 0
+        if switch:
+            self.args += ["-device", "pcie-root-port,id=kit_root,bus=pcie.0,chassis=100,slot=100",
+                          "-device", "x3130-upstream,id=kit_up,bus=kit_root"]
+
+    def new(self):
+        number = self.count
+        self.count += 1
+        name = f"kit_port{number}"
+        if self.switch:
+            port = f"xio3130-downstream,id={name},bus=kit_up"
+        else:
+            port = f"pcie-root-port,id={name},bus=pcie.0"
+        self.args += ["-device", f"{port},chassis={number + 1},slot={number + 1}"]
+        return name
+
+
+def device_args(disks, p2p, directory):
+    """QEMU arguments of the disks (created in directory) and of the P2P memory."""
+    ports = Ports(p2p == "switch")
+    args = []
+    for number, (size, props) in enumerate(disks):
+        path = os.path.join(directory, f"nvme{number}.raw")
+        with open(path, "wb") as disk:
+            disk.truncate(size)
+        props = {"serial": f"kit{number}", **props}
+        extra = "".join(f",{key}={value}" for key, value in props.items())
+        args += ["-drive", f"if=none,id=kit_disk{number},format=raw,cache=unsafe,"
+                           f"discard=unmap,file={path.replace(',', ',,')}",
+                 "-device", f"nvme,drive=kit_disk{number},bus={ports.new()}{extra}"]
+    if p2p != "none":
+        args += ["-object", f"memory-backend-ram,id=kit_p2p,size={P2P_SIZE},share=on",
+                 "-device", f"ivshmem-plain,memdev=kit_p2p,bus={ports.new()}"]
+    return ports.args + args
