@@ -5,7 +5,8 @@
 Turns a kernel source tree, a tar stream on stdin or DIRECTORY, into one commit
 on refs/heads/base for git fast-import.  Nothing of the commit depends on the
 machine: the same tree gives the same commit id everywhere.  Files that a
-.gitignore of the tree would hide are kept.  Progress goes to stderr.
+.gitignore of the tree would hide are kept; Debian's addition to the top
+.gitignore, which hides the whole tree, is left out.  Progress goes to stderr.
 """
 import os
 import sys
@@ -46,6 +47,11 @@ def from_directory(top):
                     yield path, mode, file.read()
 
 
+def without_packaging(gitignore):
+    """The top .gitignore as kernel.org has it."""
+    return gitignore.partition(b"\n#\n# Debian packaging:")[0].rstrip(b"\n") + b"\n"
+
+
 def quote(path):
     return '"' + path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
@@ -70,6 +76,8 @@ def main(argv):
               f"data {len(message)}\n".encode() + message)
     count, shown, seen = 0, time.monotonic(), None
     for path, mode, data in source:
+        if path == ".gitignore":
+            data = without_packaging(data)
         out.write(f"M {mode} inline {quote(path)}\ndata {len(data)}\n".encode())
         out.write(data)
         out.write(b"\n")

@@ -16,13 +16,13 @@ ZERO = "From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\n
 # Top-level names of the repository that are not the kernel's.
 OURS = {"kit", "series", "build", ".ci", ".git", "Makefile", "README.md", "COPYING", ".gitignore"}
 FORMAT_PATCH = [
-    "-c", "core.quotePath=true", "-c", "diff.orderFile=", "-c", "diff.suppressBlankEmpty=false",
+    "-c", "core.quotePath=true", "-c", "diff.suppressBlankEmpty=false",
     "-c", "diff.indentHeuristic=true", "-c", "diff.interHunkContext=0", "-c", "format.notes=false",
-    "-c", "format.headers=", "-c", "format.to=", "-c", "format.cc=", "-c", "i18n.logOutputEncoding=UTF-8",
+    "-c", "i18n.logOutputEncoding=UTF-8",
     "format-patch", "-1", "--stdout", "--zero-commit", "--no-signature", "--abbrev=12", "--no-renames",
-    "--no-stat", "--no-attach", "--no-thread", "--no-numbered", "--subject-prefix=PATCH", "--no-base",
-    "--no-signoff", "--no-from", "--no-notes", "--no-color", "--no-ext-diff", "--no-textconv",
-    "--diff-algorithm=histogram", "--unified=3", "--src-prefix=a/", "--dst-prefix=b/",
+    "--stat", "--no-attach", "--no-thread", "--no-numbered", "--subject-prefix=PATCH", "--no-base",
+    "--no-signoff", "--no-to", "--no-cc", "--no-add-header", "--no-from", "--no-notes", "--no-color", "--no-ext-diff", "--no-textconv",
+    "--diff-algorithm=histogram", "-O/dev/null", "--unified=3", "--src-prefix=a/", "--dst-prefix=b/",
     "--encode-email-headers", "--no-cover-letter", "--no-relative", "--ignore-submodules=none",
 ]
 
@@ -41,7 +41,7 @@ def git(tree, *args, check=True, data=None, env=None):
                          **({} if data is not None else {"stdin": subprocess.DEVNULL}))
     if run.returncode and check:
         last = (run.stderr.strip() or run.stdout.strip() or "failed").splitlines()[-1]
-        raise SeriesError(f"git {next(a for a in args if not a.startswith('-'))}: {last}")
+        raise SeriesError(f"git {next(a for a in args if a.isalpha() or '-' in a[1:])}: {last}")
     return run.stdout if check else run
 
 
@@ -221,7 +221,8 @@ def export_one(tree, commit, number):
     if not mark:
         raise SeriesError(f"'{subject}': format-patch wrote no '---'")
     news, chunks, files = [], [], {}
-    for path, chunk in split_diff(diff.lstrip("\n")):
+    _, _, diff = diff.partition("\n\n")        # the diffstat is made when composing
+    for path, chunk in split_diff(diff):
         meta = chunk.partition("\n@@ ")[0]
         if "\nBinary files " in meta or "\nGIT binary patch" in meta:
             raise SeriesError(f"'{subject}': {path} is binary")
