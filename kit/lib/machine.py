@@ -80,6 +80,8 @@ def device_args(disks, p2p, directory):
         with open(path, "wb") as disk:
             disk.truncate(size)
         props = {"serial": f"kit{number}", **props}
+        if "logical_block_size" in props:
+            props.setdefault("physical_block_size", props["logical_block_size"])
         extra = "".join(f",{key}={value}" for key, value in props.items())
         args += ["-drive", f"if=none,id=kit_disk{number},format=raw,cache=unsafe,"
                            f"discard=unmap,file={path.replace(',', ',,')}",
