@@ -110,10 +110,10 @@ class Patch:
     def paths(self):
         return [path for path, _ in self.chunks] + self.news
 
-    def mail(self, top, number, total, headers=""):
+    def mail(self, top, number, total, headers="", prefix="PATCH"):
         """The complete mail."""
         width = len(str(total))
-        head = self.head.replace("Subject: [PATCH] ", f"Subject: [PATCH {number:0{width}}/{total}] ", 1)
+        head = self.head.replace("Subject: [PATCH] ", f"Subject: [{prefix} {number:0{width}}/{total}] ", 1)
         if headers:
             head = re.sub(r"^(Subject: .*(?:\n[ \t].*)*\n)", lambda m: m.group(1) + headers, head,
                           count=1, flags=re.MULTILINE)

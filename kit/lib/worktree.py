@@ -47,7 +47,7 @@ def is_ours(tree):
     return os.path.exists(stamp_path(tree))
 
 
-def compose(directory, patches=None, headers=lambda patch: ""):
+def compose(directory, patches=None, headers=lambda patch: "", prefix="PATCH"):
     """Write the mails of the series; returns their paths."""
     patches = series.load(TOP) if patches is None else patches
     shutil.rmtree(directory, ignore_errors=True)
@@ -55,7 +55,7 @@ def compose(directory, patches=None, headers=lambda patch: ""):
     paths = []
     for number, patch in enumerate(patches, 1):
         paths.append(os.path.join(directory, patch.name))
-        series.write(paths[-1], patch.mail(TOP, number, len(patches), headers(patch)))
+        series.write(paths[-1], patch.mail(TOP, number, len(patches), headers(patch), prefix))
     return paths
 
 
