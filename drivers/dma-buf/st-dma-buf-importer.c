@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests for the dma-buf importer
+ *
+ * Run with:
+ *	./tools/testing/kunit/kunit.py run --kconfig_add CONFIG_PCI=y \
+ *		--kconfig_add CONFIG_DMABUF_KUNIT_TEST=y dma-buf-importer
+ *
+ * The exporter here has no memory, only DMA addresses.  It notes whether a
+ * mapping is live, and the users complain when they hold one that is not.
+ */
+#include <kunit/device.h>
+#include <kunit/test.h>
+#include <linux/delay.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-buf-importer.h>
+#include <linux/dma-resv.h>
+#include <linux/kthread.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
+
+#define TEST_PAGES	8
+#define TEST_BASE	BIT_ULL(40)
+
+struct mock {
+	struct kunit		*test;
+	struct device		*dev;
+	struct dma_buf		*dmabuf;
+	struct dma_buf_importer	imp;
+
+	/* the exporter's side */
+	unsigned int		attached;
+	unsigned int		mapped;
+	unsigned int		nr_maps;
+	unsigned int		misalign;
+	unsigned int		missing_pages;
+	int			map_error;
+
+	/* the user's side */
+	int			format_error;
+	unsigned int		formats;
+	unsigned int		reaped;
+	struct dma_buf_mapping	*in_flight;
+	struct delayed_work	put_work;
+	atomic_t		used_while_dead;
+	atomic_t		ops;
+	bool			released;
+};
+
+static int mock_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
+{
+	struct mock *mock = dmabuf->priv;
+
+	mock->attached++;
+	return 0;
+}
+
+static void mock_detach(struct dma_buf *dmabuf,
+			struct dma_buf_attachment *attach)
+{
+	struct mock *mock = dmabuf->priv;
+
+	mock->attached--;
+}
+
+static struct sg_table *mock_map(struct dma_buf_attachment *attach,
+				 enum dma_data_direction dir)
+{
+	struct mock *mock = attach->dmabuf->priv;
+	unsigned int i, nr = TEST_PAGES - mock->missing_pages;
+	struct scatterlist *sg;
+	struct sg_table *sgt;
+
+	if (mock->map_error)
+		return ERR_PTR(mock->map_error);
+
+	sgt = kzalloc_obj(*sgt);
+	if (!sgt)
+		return ERR_PTR(-ENOMEM);
+	if (sg_alloc_table(sgt, nr, GFP_KERNEL)) {
+		kfree(sgt);
+		return ERR_PTR(-ENOMEM);
+	}
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		sg_dma_address(sg) = TEST_BASE + 2 * i * PAGE_SIZE +
+				     mock->misalign;
+		sg_dma_len(sg) = PAGE_SIZE;
+	}
+	mock->nr_maps++;
+	WRITE_ONCE(mock->mapped, mock->mapped + 1);
+	return sgt;
+}
+
+static void mock_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
+		       enum dma_data_direction dir)
+{
+	struct mock *mock = attach->dmabuf->priv;
+
+	WRITE_ONCE(mock->mapped, mock->mapped - 1);
+	sg_free_table(sgt);
+	kfree(sgt);
+}
+
+static void mock_release(struct dma_buf *dmabuf)
+{
+	struct mock *mock = dmabuf->priv;
+
+	WRITE_ONCE(mock->released, true);
+}
+
+static const struct dma_buf_ops mock_ops = {
+	.attach		= mock_attach,
+	.detach		= mock_detach,
+	.map_dma_buf	= mock_map,
+	.unmap_dma_buf	= mock_unmap,
+	.release	= mock_release,
+};
+
+static struct mock *importer_mock(struct dma_buf_importer *imp)
+{
+	return container_of(imp, struct mock, imp);
+}
+
+static int format_map(struct dma_buf_mapping *mapping)
+{
+	struct mock *mock = importer_mock(mapping->importer);
+
+	if (mock->format_error)
+		return mock->format_error;
+	mapping->priv = mock;
+	mock->formats++;
+	return 0;
+}
+
+static void format_unmap(struct dma_buf_mapping *mapping)
+{
+	struct mock *mock = importer_mock(mapping->importer);
+
+	KUNIT_EXPECT_EQ(mock->test, mock->mapped, 1);
+	mock->formats--;
+}
+
+static void format_reap(struct dma_buf_mapping *mapping)
+{
+	struct mock *mock = importer_mock(mapping->importer);
+
+	/* What a polled device does: the third look finds the completion. */
+	if (++mock->reaped == 3)
+		dma_buf_mapping_put(mock->in_flight);
+}
+
+static const struct dma_buf_importer_ops format_ops = {
+	.map	= format_map,
+	.unmap	= format_unmap,
+};
+
+static const struct dma_buf_importer_ops format_polled_ops = {
+	.map	= format_map,
+	.unmap	= format_unmap,
+	.reap	= format_reap,
+};
+
+static void mock_invalidate(struct mock *mock)
+{
+	dma_resv_lock(mock->dmabuf->resv, NULL);
+	dma_buf_invalidate_mappings(mock->dmabuf);
+	/* dma_buf_importer unmaps before it returns */
+	KUNIT_EXPECT_EQ(mock->test, mock->mapped, 0);
+	dma_resv_unlock(mock->dmabuf->resv);
+}
+
+static void start_importer(struct mock *mock,
+			   const struct dma_buf_importer_ops *ops)
+{
+	KUNIT_ASSERT_EQ(mock->test, 0,
+			dma_buf_importer_init(&mock->imp, mock->dmabuf,
+					      mock->dev, DMA_BIDIRECTIONAL,
+					      ops));
+	KUNIT_EXPECT_EQ(mock->test, mock->attached, 1);
+}
+
+static void stop_importer(struct mock *mock)
+{
+	dma_buf_importer_fini(&mock->imp);
+	KUNIT_EXPECT_EQ(mock->test, mock->mapped, 0);
+	KUNIT_EXPECT_EQ(mock->test, mock->formats, 0);
+	KUNIT_EXPECT_EQ(mock->test, mock->attached, 0);
+}
+
+static void put_later(struct work_struct *work)
+{
+	struct mock *mock = container_of(to_delayed_work(work), struct mock,
+					 put_work);
+
+	if (!READ_ONCE(mock->mapped))
+		atomic_inc(&mock->used_while_dead);
+	dma_buf_mapping_put(mock->in_flight);
+}
+
+static void test_map_and_use(struct kunit *test)
+{
+	struct mock *mock = test->priv;
+	struct dma_buf_mapping *mapping;
+
+	start_importer(mock, &format_ops);
+	KUNIT_EXPECT_FALSE(test, dma_buf_importer_mapped(&mock->imp));
+	KUNIT_EXPECT_NULL(test, dma_buf_importer_get(&mock->imp));
+
+	KUNIT_ASSERT_EQ(test, dma_buf_importer_map(&mock->imp), 0);
+	KUNIT_EXPECT_TRUE(test, dma_buf_importer_mapped(&mock->imp));
+	mapping = dma_buf_importer_get(&mock->imp);
+	KUNIT_ASSERT_NOT_NULL(test, mapping);
+	KUNIT_EXPECT_PTR_EQ(test, mapping->priv, (void *)mock);
+	KUNIT_EXPECT_EQ(test, sg_dma_address(mapping->sgt->sgl), TEST_BASE);
+	dma_buf_mapping_put(mapping);
+
+	/* mapped once, however often it is asked for */
+	KUNIT_EXPECT_EQ(test, dma_buf_importer_map(&mock->imp), 0);
+	KUNIT_EXPECT_EQ(test, mock->nr_maps, 1);
+
+	stop_importer(mock);
+	KUNIT_EXPECT_NULL(test, dma_buf_importer_get(&mock->imp));
+	KUNIT_EXPECT_EQ(test, dma_buf_importer_map(&mock->imp), -ENODEV);
+}
+
+static void test_invalidate_idle(struct kunit *test)
+{
+	struct mock *mock = test->priv;
+
+	start_importer(mock, &format_ops);
+	mock_invalidate(mock);
+	KUNIT_ASSERT_EQ(test, dma_buf_importer_map(&mock->imp), 0);
+	mock_invalidate(mock);
+	KUNIT_EXPECT_NULL(test, dma_buf_importer_get(&mock->imp));
+	KUNIT_EXPECT_EQ(test, mock->formats, 0);
+
+	KUNIT_EXPECT_EQ(test, dma_buf_importer_map(&mock->imp), 0);
+	KUNIT_EXPECT_EQ(test, mock->nr_maps, 2);
+	stop_importer(mock);
+}
+
+static void test_invalidate_waits(struct kunit *test)
+{
+	struct mock *mock = test->priv;
+
+	start_importer(mock, &format_ops);
+	KUNIT_ASSERT_EQ(test, dma_buf_importer_map(&mock->imp), 0);
+	mock->in_flight = dma_buf_importer_get(&mock->imp);
+	KUNIT_ASSERT_NOT_NULL(test, mock->in_flight);
+	schedule_delayed_work(&mock->put_work, HZ / 10);
+	mock_invalidate(mock);
+	/* The work must have run: it is what the invalidation waited for. */
+	KUNIT_EXPECT_FALSE(test, delayed_work_pending(&mock->put_work));
+	flush_delayed_work(&mock->put_work);
+	KUNIT_EXPECT_EQ(test, atomic_read(&mock->used_while_dead), 0);
+	stop_importer(mock);
+}
+
+static void test_fini_waits(struct kunit *test)
+{
+	struct mock *mock = test->priv;
+
+	start_importer(mock, &format_ops);
+	KUNIT_ASSERT_EQ(test, dma_buf_importer_map(&mock->imp), 0);
+	mock->in_flight = dma_buf_importer_get(&mock->imp);
+	KUNIT_ASSERT_NOT_NULL(test, mock->in_flight);
+	schedule_delayed_work(&mock->put_work, HZ / 10);
+	stop_importer(mock);
+	KUNIT_EXPECT_FALSE(test, delayed_work_pending(&mock->put_work));
+	flush_delayed_work(&mock->put_work);
+	KUNIT_EXPECT_EQ(test, atomic_read(&mock->used_while_dead), 0);
+}
+
+static void test_invalidate_reaps(struct kunit *test)
+{
+	struct mock *mock = test->priv;
+
+	start_importer(mock, &format_polled_ops);
+	KUNIT_ASSERT_EQ(test, dma_buf_importer_map(&mock->imp), 0);
+	mock->in_flight = dma_buf_importer_get(&mock->imp);
+	KUNIT_ASSERT_NOT_NULL(test, mock->in_flight);
+	mock_invalidate(mock);
+	KUNIT_EXPECT_EQ(test, mock->reaped, 3);
+	stop_importer(mock);
+}
+
+static void test_errors(struct kunit *test)
+{
+	struct mock *mock = test->priv;
+
+	start_importer(mock, &format_ops);
+
+	mock->map_error = -EADDRINUSE;
+	KUNIT_EXPECT_EQ(test, dma_buf_importer_map(&mock->imp), -EADDRINUSE);
+	mock->map_error = 0;
+
+	mock->format_error = -EDOM;
+	KUNIT_EXPECT_EQ(test, dma_buf_importer_map(&mock->imp), -EDOM);
+	KUNIT_EXPECT_EQ(test, mock->mapped, 0);
+	mock->format_error = 0;
+
+	mock->missing_pages = 1;
+	KUNIT_EXPECT_EQ(test, dma_buf_importer_map(&mock->imp), -EINVAL);
+	KUNIT_EXPECT_EQ(test, mock->mapped, 0);
+	mock->missing_pages = 0;
+
+	mock->misalign = 512;
+	KUNIT_EXPECT_EQ(test, dma_buf_importer_map(&mock->imp), -EINVAL);
+	KUNIT_EXPECT_EQ(test, mock->mapped, 0);
+	mock->misalign = 0;
+
+	KUNIT_EXPECT_NULL(test, dma_buf_importer_get(&mock->imp));
+	KUNIT_EXPECT_EQ(test, dma_buf_importer_map(&mock->imp), 0);
+	stop_importer(mock);
+}
+
+#define STRESS_THREADS	3
+#define STRESS_MOVES	50
+
+static int stress_user(void *data)
+{
+	struct mock *mock = data;
+
+	while (!kthread_should_stop()) {
+		struct dma_buf_mapping *mapping;
+
+		mapping = dma_buf_importer_get(&mock->imp);
+		if (!mapping) {
+			if (dma_buf_importer_map(&mock->imp))
+				atomic_inc(&mock->used_while_dead);
+			continue;
+		}
+		if (!READ_ONCE(mock->mapped))
+			atomic_inc(&mock->used_while_dead);
+		if (atomic_inc_return(&mock->ops) % 64 == 0)
+			usleep_range(50, 100);
+		if (!READ_ONCE(mock->mapped))
+			atomic_inc(&mock->used_while_dead);
+		dma_buf_mapping_put(mapping);
+		cond_resched();
+	}
+	return 0;
+}
+
+static void test_stress(struct kunit *test)
+{
+	struct mock *mock = test->priv;
+	struct task_struct *users[STRESS_THREADS];
+	unsigned int i;
+
+	start_importer(mock, &format_ops);
+	for (i = 0; i < STRESS_THREADS; i++) {
+		users[i] = kthread_run(stress_user, mock, "importer-user");
+		KUNIT_ASSERT_FALSE(test, IS_ERR(users[i]));
+	}
+	for (i = 0; i < STRESS_MOVES; i++) {
+		usleep_range(500, 1000);
+		mock_invalidate(mock);
+	}
+	for (i = 0; i < STRESS_THREADS; i++)
+		kthread_stop(users[i]);
+
+	KUNIT_EXPECT_EQ(test, atomic_read(&mock->used_while_dead), 0);
+	KUNIT_EXPECT_GT(test, atomic_read(&mock->ops), 0);
+	KUNIT_EXPECT_GT(test, mock->nr_maps, 1);
+	stop_importer(mock);
+}
+
+static int importer_test_init(struct kunit *test)
+{
+	DEFINE_DMA_BUF_EXPORT_INFO(exp_info);
+	struct mock *mock;
+
+	mock = kunit_kzalloc(test, sizeof(*mock), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, mock);
+	mock->test = test;
+	INIT_DELAYED_WORK(&mock->put_work, put_later);
+	mock->dev = kunit_device_register(test, "dma-buf-importer");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(mock->dev));
+
+	exp_info.ops = &mock_ops;
+	exp_info.size = TEST_PAGES * PAGE_SIZE;
+	exp_info.flags = O_RDWR;
+	exp_info.priv = mock;
+	mock->dmabuf = dma_buf_export(&exp_info);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(mock->dmabuf));
+	test->priv = mock;
+	return 0;
+}
+
+static void importer_test_exit(struct kunit *test)
+{
+	struct mock *mock = test->priv;
+	unsigned int i;
+
+	if (!mock)
+		return;
+	/* The last put of a file may be left to a work item. */
+	dma_buf_put(mock->dmabuf);
+	for (i = 0; i < 100 && !READ_ONCE(mock->released); i++)
+		msleep(20);
+	KUNIT_EXPECT_TRUE(test, READ_ONCE(mock->released));
+}
+
+static struct kunit_case importer_cases[] = {
+	KUNIT_CASE(test_map_and_use),
+	KUNIT_CASE(test_invalidate_idle),
+	KUNIT_CASE(test_invalidate_waits),
+	KUNIT_CASE(test_fini_waits),
+	KUNIT_CASE(test_invalidate_reaps),
+	KUNIT_CASE(test_errors),
+	KUNIT_CASE_SLOW(test_stress),
+	{}
+};
+
+static struct kunit_suite importer_suite = {
+	.name		= "dma-buf-importer",
+	.init		= importer_test_init,
+	.exit		= importer_test_exit,
+	.test_cases	= importer_cases,
+};
+
+kunit_test_suite(importer_suite);

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/* The DMA engine of the simulated NIC.
+ *
+ * A real NIC puts a DMA address on the bus and what happens then is up to the
+ * IOMMU. Here the CPU does the writing, but it starts from nothing else than
+ * the DMA address that the driver was given, and takes the same way to the
+ * memory: through the page tables of the DMA device's IOMMU domain if there is
+ * one. What is not mapped there is a DMA fault, the same as on a real bus.
+ *
+ * Where this cheats:
+ * - without an IOMMU every DMA address is a physical address, so the engine
+ *   can't tell a stale address from a good one - nor could a real NIC. It
+ *   refuses what can't be a buffer, that is what is not memory or was never
+ *   given to the page allocator.
+ * - write permission in the IOMMU is not looked at, there is no API for it.
+ */
+
+#include <linux/dma-direct.h>
+#include <linux/highmem.h>
+#include <linux/iommu.h>
+#include <linux/memremap.h>
+#include <linux/mm.h>
+#include <linux/skbuff.h>
+
+#include "netdevsim.h"
+
+struct device *nsim_dma_dev(struct netdevsim *ns)
+{
+	return &ns->nsim_bus_dev->dev;
+}
+
+/* Drivers have no business in dma-direct.h. Here it is part of the simulated
+ * hardware: the wires between the NIC and the memory controller.
+ */
+static phys_addr_t nsim_dma_translate(struct device *dev, dma_addr_t addr)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	/* 0 is no address: providers of net_iovs set it when they take the
+	 * mapping away. It also stands for "not mapped" in the domain.
+	 */
+	if (!addr || addr > dma_get_mask(dev))
+		return 0;
+	if (domain)
+		return iommu_iova_to_phys(domain, addr);
+	return dma_to_phys(dev, addr);
+}
+
+/* The translation can change at each page of the IOMMU. */
+static size_t nsim_dma_granule(struct device *dev)
+{
+#ifdef CONFIG_IOMMU_API
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	if (domain && domain->pgsize_bitmap)
+		return min(PAGE_SIZE, 1UL << __ffs(domain->pgsize_bitmap));
+#endif
+	return PAGE_SIZE;
+}
+
+static struct page *nsim_dma_page(phys_addr_t phys)
+{
+	unsigned long pfn = PHYS_PFN(phys);
+	struct page *page;
+
+	if (!pfn_valid(pfn))
+		return NULL;
+	page = pfn_to_page(pfn);
+	/* Holes and firmware memory may have a struct page as well */
+	if (PageReserved(page) && !is_zone_device_page(page))
+		return NULL;
+	if (is_device_private_page(page))
+		return NULL;
+	return page;
+}
+
+/**
+ * nsim_dma_write_skb() - the simulated NIC writes a part of a packet to memory
+ * @dev: DMA device
+ * @addr: DMA address to write to
+ * @skb: the packet as it came from the wire, all of it readable
+ * @offset: where in the packet to start
+ * @len: number of bytes
+ *
+ * Context: any, does not sleep.
+ * Return: 0, or -EFAULT for a DMA fault: some or all of the bytes were not
+ *	   written.
+ */
+int nsim_dma_write_skb(struct device *dev, dma_addr_t addr,
+		       const struct sk_buff *skb, int offset, size_t len)
+{
+	size_t granule = nsim_dma_granule(dev);
+
+	while (len) {
+		size_t n = min(len, granule - (addr & (granule - 1)));
+		phys_addr_t phys;
+		struct page *page;
+		void *vaddr;
+		int err;
+
+		phys = nsim_dma_translate(dev, addr);
+		page = phys ? nsim_dma_page(phys) : NULL;
+		if (!page)
+			return -EFAULT;
+
+		vaddr = kmap_local_page(page);
+		err = skb_copy_bits(skb, offset, vaddr + offset_in_page(phys), n);
+		kunmap_local(vaddr);
+		if (err)
+			return err;
+
+		addr += n;
+		offset += n;
+		len -= n;
+	}
+
+	return 0;
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _LINUX_BLK_DMABUF_H
+#define _LINUX_BLK_DMABUF_H
+
+#include <linux/blk-mq.h>
+#include <linux/dma-buf-importer.h>
+#include <linux/list.h>
+#include <linux/uio.h>
+#include <linux/wait.h>
+
+struct blk_dmabuf;
+struct blk_dmabuf_dev;
+struct block_device;
+struct dma_buf;
+
+/*
+ * A bio on a dma-buf has a table of bio_vecs like any other, so that splitting,
+ * cloning and advancing it are what they always are.  But the entries have no
+ * pages, they are windows of this size onto the dma-buf.
+ */
+#define BLK_DMABUF_WINDOW_SHIFT	31
+#define BLK_DMABUF_WINDOW_SIZE	BIT(BLK_DMABUF_WINDOW_SHIFT)
+
+/* Larger than any memory, and small enough for the table of windows. */
+#define BLK_DMABUF_MAX_SIZE	BIT_ULL(48)
+
+/**
+ * struct blk_dmabuf_dev_ops - what a driver provides to do I/O on dma-bufs
+ */
+struct blk_dmabuf_dev_ops {
+	/**
+	 * @map: build the driver's own format of a new mapping
+	 *
+	 * Sets &dma_buf_mapping.priv, which the driver finds again for every
+	 * request with blk_rq_dmabuf_priv().  May sleep and allocate memory;
+	 * must not submit I/O.  Returns 0 or a negative errno.
+	 */
+	int (*map)(struct blk_dmabuf_dev *ddev,
+		   struct dma_buf_mapping *mapping);
+
+	/**
+	 * @unmap: free what @map built
+	 *
+	 * No request uses the mapping any more.  Must not allocate memory.
+	 */
+	void (*unmap)(struct blk_dmabuf_dev *ddev,
+		      struct dma_buf_mapping *mapping);
+};
+
+/**
+ * struct blk_dmabuf_dev - a device that does DMA for one or more request queues
+ * @dma_dev: the device to map dma-bufs for
+ * @set: the tag set of the queues
+ * @ops: the driver
+ *
+ * Embedded in the driver's controller structure.  One mapping serves all queues
+ * of the tag set.
+ */
+struct blk_dmabuf_dev {
+	struct device				*dma_dev;
+	struct blk_mq_tag_set			*set;
+	const struct blk_dmabuf_dev_ops		*ops;
+
+	/* private: */
+	struct list_head			attachments;
+	unsigned int				nr_attachments;
+	bool					dead;
+	wait_queue_head_t			wait;
+};
+
+#ifdef CONFIG_BLK_DMABUF
+void blk_dmabuf_dev_register(struct blk_dmabuf_dev *ddev,
+			     struct blk_mq_tag_set *set,
+			     struct device *dma_dev,
+			     const struct blk_dmabuf_dev_ops *ops);
+void blk_dmabuf_dev_unregister(struct blk_dmabuf_dev *ddev);
+
+struct blk_dmabuf *blk_dmabuf_create(struct dma_buf *dmabuf);
+void blk_dmabuf_put(struct blk_dmabuf *db);
+u64 blk_dmabuf_size(const struct blk_dmabuf *db);
+enum dma_data_direction blk_dmabuf_dir(const struct blk_dmabuf *db);
+int blk_dmabuf_map_bdev(struct blk_dmabuf *db, struct block_device *bdev);
+
+/**
+ * blk_rq_is_dmabuf - does the request carry a dma-buf instead of pages?
+ * @rq: the request
+ */
+static inline bool blk_rq_is_dmabuf(const struct request *rq)
+{
+	return rq->rq_flags & RQF_DMABUF;
+}
+
+/**
+ * blk_rq_dmabuf_priv - the driver's own format of the mapping
+ * @rq: a request for which blk_rq_is_dmabuf() is true
+ *
+ * Stays valid until the request has completed.
+ */
+static inline void *blk_rq_dmabuf_priv(const struct request *rq)
+{
+	return rq->dmabuf_mapping->priv;
+}
+
+/**
+ * blk_rq_dmabuf_offset - where in the dma-buf the request's data is
+ * @rq: a request for which blk_rq_is_dmabuf() is true
+ *
+ * Return: the offset in bytes, a multiple of the queue's DMA alignment; the
+ * length is blk_rq_bytes().
+ */
+static inline u64 blk_rq_dmabuf_offset(const struct request *rq)
+{
+	const struct bvec_iter *iter = &rq->bio->bi_iter;
+
+	return ((u64)iter->bi_idx << BLK_DMABUF_WINDOW_SHIFT) + iter->bi_offset;
+}
+#else /* !CONFIG_BLK_DMABUF */
+static inline void blk_dmabuf_dev_register(struct blk_dmabuf_dev *ddev,
+					   struct blk_mq_tag_set *set,
+					   struct device *dma_dev,
+					   const struct blk_dmabuf_dev_ops *ops)
+{
+}
+
+static inline void blk_dmabuf_dev_unregister(struct blk_dmabuf_dev *ddev)
+{
+}
+
+static inline bool blk_rq_is_dmabuf(const struct request *rq)
+{
+	return false;
+}
+
+static inline void *blk_rq_dmabuf_priv(const struct request *rq)
+{
+	return NULL;
+}
+
+static inline u64 blk_rq_dmabuf_offset(const struct request *rq)
+{
+	return 0;
+}
+#endif /* CONFIG_BLK_DMABUF */
+
+#endif /* _LINUX_BLK_DMABUF_H */

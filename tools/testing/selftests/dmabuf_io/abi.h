@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the tests need from the newest uapi headers, under names of their own:
+ * they build with any headers, and notice when an in-tree definition drifts.
+ */
+#ifndef DMABUF_IO_ABI_H
+#define DMABUF_IO_ABI_H
+
+#include <assert.h>
+#include <linux/io_uring.h>
+#include <linux/types.h>
+#include <linux/vfio.h>
+
+/* in dio_rsrc_update.flags: data points at struct dio_regbuf_desc, not iovecs */
+#define DIO_UPDATE_EXTENDED	0x2U
+
+enum {
+	DIO_TYPE_EMPTY	= 0,
+	DIO_TYPE_UADDR	= 1,
+	DIO_TYPE_DMABUF	= 2,
+};
+
+/* struct io_uring_rsrc_update2 with its flags field */
+struct dio_rsrc_update {
+	__u32 offset;
+	__u32 flags;
+	__u64 data;
+	__u64 tags;
+	__u32 nr;
+	__u32 resv2;
+};
+
+/* struct io_uring_regbuf_desc */
+struct dio_regbuf_desc {
+	__u32 type;
+	__u32 flags;
+	__u64 size;
+	__u64 uaddr;
+	__s32 dmabuf_fd;
+	__s32 target_fd;
+	__u64 resv[6];
+};
+
+static_assert(sizeof(struct dio_rsrc_update) == sizeof(struct io_uring_rsrc_update2),
+	      "the update structure keeps its size");
+static_assert(sizeof(struct dio_regbuf_desc) == 80, "the descriptor is 80 bytes");
+
+#ifndef VFIO_DEVICE_FEATURE_DMA_BUF
+#define VFIO_DEVICE_FEATURE_DMA_BUF 11
+
+struct vfio_region_dma_range {
+	__u64 offset;
+	__u64 length;
+};
+
+struct vfio_device_feature_dma_buf {
+	__u32 region_index;
+	__u32 open_flags;
+	__u32 flags;
+	__u32 nr_ranges;
+	struct vfio_region_dma_range dma_ranges[];
+};
+#endif
+
+#ifndef IORING_SETUP_SINGLE_ISSUER
+#define IORING_SETUP_SINGLE_ISSUER	0x1000U
+#endif
+#ifndef IORING_SETUP_DEFER_TASKRUN
+#define IORING_SETUP_DEFER_TASKRUN	0x2000U
+#endif
+
+#endif /* DMABUF_IO_ABI_H */

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The scratch disk and the independent look at it: pread() and pwrite() with
+ * O_DIRECT and ordinary memory, nothing of what is tested.
+ */
+#ifndef DMABUF_IO_DISK_H
+#define DMABUF_IO_DISK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct disk {
+	int fd;			/* O_RDWR | O_DIRECT, what the ring is given */
+	int witness;		/* another open file of the same disk */
+	char path[128];
+	char name[32];		/* as in /sys/block */
+	char pci[32];		/* address of the controller, may be empty */
+	uint64_t size;
+	unsigned int lbs;	/* logical block size */
+	unsigned int max_io;	/* bytes of a dma-buf in one request */
+};
+
+/*
+ * Open what DMABUF_IO_DISK names; all of its content may be lost. Returns 0 or
+ * a negative errno with *why set: -ENODEV if the variable is not set.
+ */
+int disk_open(struct disk *d, const char **why);
+void disk_close(struct disk *d);
+
+/* All or nothing: 0 or a negative errno */
+int disk_get(const struct disk *d, void *buf, size_t len, uint64_t pos);
+int disk_put(const struct disk *d, const void *buf, size_t len, uint64_t pos);
+
+/* Requests of one kind completed so far, from the disk's statistics */
+long long disk_requests(const struct disk *d, bool write);
+/* Requests in flight, both directions */
+long disk_inflight(const struct disk *d);
+
+#endif /* DMABUF_IO_DISK_H */

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The controller is reset, or taken away, while it works: requests end or are
+ * done again, mappings are made anew, and afterwards the disk is as good as
+ * before. For NVMe disks on PCI.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "burst.h"
+#include "fixture.h"
+#include "sysfs.h"
+#include "watch.h"
+#include "xfer.h"
+
+#define SLOT		2
+#define IN_FLIGHT	32U
+#define WAIT_MS		60000
+
+struct reset {
+	struct env e;
+	struct xfer x;
+	struct burst b;
+	char ctrl[64];		/* as in /sys/class/nvme */
+};
+
+FIXTURE(reset) {
+	struct reset t;
+};
+
+FIXTURE_VARIANT(reset) {
+	enum mem_kind kind;
+};
+
+FIXTURE_VARIANT_ADD(reset, udmabuf) {
+	.kind = MEM_UDMABUF,
+};
+
+FIXTURE_VARIANT_ADD(reset, vfio) {
+	.kind = MEM_VFIO,
+};
+
+/* The first entry below the controller's PCI function that starts with @prefix */
+static int find_below(const char *pci, const char *dir, const char *prefix, char *name,
+		      size_t size)
+{
+	char path[PATH_MAX];
+	struct dirent *de;
+	int err = -ENOENT;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", pci, dir);
+	d = opendir(path);
+	if (!d)
+		return -errno;
+	while (err && (de = readdir(d))) {
+		if (strncmp(de->d_name, prefix, strlen(prefix)))
+			continue;
+		snprintf(name, size, "%.63s", de->d_name);
+		err = 0;
+	}
+	closedir(d);
+	return err;
+}
+
+FIXTURE_SETUP(reset)
+{
+	if (!fixture_open(_metadata, &self->t.e, variant->kind, MIB(8), 0))
+		return;
+	if (!*self->t.e.disk.pci || strncmp(self->t.e.disk.name, "nvme", 4) ||
+	    find_below(self->t.e.disk.pci, "nvme", "nvme", self->t.ctrl, sizeof(self->t.ctrl))) {
+		env_close(&self->t.e);
+		SKIP(return, "the disk is not an NVMe disk on PCI");
+	}
+	ASSERT_EQ(0, ring_set_dmabuf(&self->t.e.ring, SLOT, self->t.e.mem.fd, self->t.e.disk.fd));
+	xfer_init(&self->t.x, &self->t.e, &self->t.e.mem, SLOT);
+	xfer_poison(&self->t.x);
+}
+
+FIXTURE_TEARDOWN(reset)
+{
+	fixture_close(_metadata, &self->t.e);
+}
+
+static void wait_live(struct __test_metadata *_metadata, struct reset *t)
+{
+	char state[32] = "";
+	int i;
+
+	for (i = 0; i < WAIT_MS / 20; i++) {
+		sysfs_get(state, sizeof(state), "/sys/class/nvme/%s/state", t->ctrl);
+		if (!strcmp(state, "live"))
+			return;
+		usleep(20000);
+	}
+	ASSERT_STREQ("live", state);
+}
+
+static void check_both_ways(struct __test_metadata *_metadata, struct reset *t)
+{
+	size_t lbs = t->e.disk.lbs;
+
+	xfer_poison(&t->x);
+	ASSERT_EQ(0, xfer_read(&t->x, lbs, MIB(8) - 2 * lbs, XFER_POS))
+		TH_LOG("read: %s", t->x.why);
+	ASSERT_EQ(0, xfer_write(&t->x, lbs, MIB(8) - 2 * lbs, XFER_POS))
+		TH_LOG("write: %s", t->x.why);
+	ASSERT_EQ(0, xfer_poisoned(&t->x))
+		TH_LOG("%s", t->x.why);
+}
+
+TEST_F_TIMEOUT(reset, idle, 300)
+{
+	int i;
+
+	for (i = 0; i < 5; i++) {
+		ASSERT_EQ(0, sysfs_set("1", "/sys/class/nvme/%s/reset_controller", self->t.ctrl));
+		wait_live(_metadata, &self->t);
+		check_both_ways(_metadata, &self->t);
+	}
+	ASSERT_EQ(0, ring_clear(&self->t.e.ring, SLOT));
+	EXPECT_EQ(0, watch_wait_attached(self->t.e.mem.ino, 0, WAIT_MS));
+}
+
+/* A reset is no reason for an error: what was in flight is done again */
+TEST_F_TIMEOUT(reset, in_flight, 600)
+{
+	int i;
+
+	for (i = 0; i < 6; i++) {
+		ASSERT_EQ(0, burst_prepare(&self->t.b, &self->t.e, &self->t.e.mem, i & 1))
+			TH_LOG("%s", self->t.b.why);
+		ASSERT_EQ(0, burst_submit(&self->t.b, self->t.e.disk.fd, SLOT, IN_FLIGHT, 0))
+			TH_LOG("%s", self->t.b.why);
+		ASSERT_LT(0, disk_inflight(&self->t.e.disk));
+		ASSERT_EQ(0, sysfs_set("1", "/sys/class/nvme/%s/reset_controller", self->t.ctrl));
+		ASSERT_EQ(0, burst_reap(&self->t.b, NULL))
+			TH_LOG("%s", self->t.b.why);
+		EXPECT_EQ(IN_FLIGHT, self->t.b.full)
+			TH_LOG("first error %d", self->t.b.first_error);
+		EXPECT_EQ(0, burst_check(&self->t.b))
+			TH_LOG("%s", self->t.b.why);
+		wait_live(_metadata, &self->t);
+	}
+	check_both_ways(_metadata, &self->t);
+}
+
+/* Registered and cleared while the controller is down and comes up */
+TEST_F_TIMEOUT(reset, register_meanwhile, 300)
+{
+	int status, i, ret;
+	pid_t pid;
+
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		for (i = 0; i < 10; i++)
+			sysfs_set("1", "/sys/class/nvme/%s/reset_controller", self->t.ctrl);
+		_exit(0);
+	}
+	for (i = 0; !waitpid(pid, &status, WNOHANG); i++) {
+		ASSERT_EQ(0, ring_clear(&self->t.e.ring, SLOT));
+		ret = ring_set_dmabuf(&self->t.e.ring, SLOT, self->t.e.mem.fd, self->t.e.disk.fd);
+		ASSERT_EQ(0, ret);
+		ASSERT_EQ(65536, ring_rw(&self->t.e.ring, IORING_OP_READ_FIXED, self->t.e.disk.fd,
+					 SLOT, 0, 65536, XFER_POS));
+	}
+	EXPECT_LT(1, i);
+	wait_live(_metadata, &self->t);
+	check_both_ways(_metadata, &self->t);
+}
+
+static bool allowed_after_removal(int err)
+{
+	return !err || err == -EIO || err == -ENODEV || err == -ENXIO || err == -ENOLINK;
+}
+
+/* Find the disk again under whatever name it has now */
+static void rescan(struct __test_metadata *_metadata, struct reset *t)
+{
+	char dir[128], disk[64], path[80];
+	int i, err = -ENOENT;
+
+	ASSERT_EQ(0, sysfs_set("1", "/sys/bus/pci/rescan"));
+	for (i = 0; err && i < WAIT_MS / 20; i++) {
+		usleep(20000);
+		if (find_below(t->e.disk.pci, "nvme", "nvme", t->ctrl,
+			       sizeof(t->ctrl)))
+			continue;
+		snprintf(dir, sizeof(dir), "nvme/%s", t->ctrl);
+		err = find_below(t->e.disk.pci, dir, "nvme", disk, sizeof(disk));
+	}
+	ASSERT_EQ(0, err);
+	wait_live(_metadata, t);
+	snprintf(path, sizeof(path), "/dev/%s", disk);
+	for (i = 0; access(path, F_OK) && i < WAIT_MS / 20; i++)
+		usleep(20000);
+	setenv("DMABUF_IO_DISK", path, 1);
+}
+
+TEST_F_TIMEOUT(reset, remove_in_flight, 300)
+{
+	struct env *e = &self->t.e;
+	char name[32];
+	int w;
+
+	for (w = 0; w < 2; w++) {
+		ASSERT_EQ(0, burst_prepare(&self->t.b, e, &e->mem, w))
+			TH_LOG("%s", self->t.b.why);
+		ASSERT_EQ(0, burst_submit(&self->t.b, e->disk.fd, SLOT, IN_FLIGHT, 0));
+		ASSERT_LT(0, disk_inflight(&e->disk));
+		ASSERT_EQ(0, sysfs_set("1", "/sys/bus/pci/devices/%s/remove", e->disk.pci));
+		ASSERT_EQ(0, burst_reap(&self->t.b, NULL))
+			TH_LOG("%s", self->t.b.why);
+		EXPECT_TRUE(allowed_after_removal(self->t.b.first_error))
+			TH_LOG("error %d", self->t.b.first_error);
+
+		/* The registration outlives the disk, and only gives errors */
+		EXPECT_GT(0, ring_rw(&e->ring, IORING_OP_READ_FIXED, e->disk.fd, SLOT, 0, 4096,
+				     XFER_POS));
+		EXPECT_EQ(0, ring_clear(&e->ring, SLOT));
+		EXPECT_EQ(0, watch_wait_attached(e->mem.ino, 0, WAIT_MS))
+			TH_LOG("attached: %d", watch_attached(e->mem.ino));
+		snprintf(name, sizeof(name), "%s", e->disk.pci);
+		disk_close(&e->disk);
+
+		rescan(_metadata, &self->t);
+		ASSERT_EQ(0, env_reopen_disk(e))
+			TH_LOG("%s", e->why);
+		ASSERT_STREQ(name, e->disk.pci);
+		ASSERT_EQ(0, ring_set_dmabuf(&e->ring, SLOT, e->mem.fd, e->disk.fd));
+		self->t.x.fd = e->disk.fd;
+		check_both_ways(_metadata, &self->t);
+	}
+}
+
+/* The ring and the file are closed only after the disk has gone */
+TEST_F_TIMEOUT(reset, remove_idle, 300)
+{
+	struct env *e = &self->t.e;
+
+	check_both_ways(_metadata, &self->t);
+	ASSERT_EQ(0, sysfs_set("1", "/sys/bus/pci/devices/%s/remove", e->disk.pci));
+	/* Nothing may stay mapped for a device that is not there */
+	EXPECT_EQ(0, watch_wait_attached(e->mem.ino, 0, WAIT_MS))
+		TH_LOG("attached: %d", watch_attached(e->mem.ino));
+	EXPECT_GT(0, ring_rw(&e->ring, IORING_OP_WRITE_FIXED, e->disk.fd, SLOT, 0, 4096,
+			     XFER_POS));
+	EXPECT_GT(0, ring_set_dmabuf(&e->ring, SLOT + 1, e->mem.fd, e->disk.fd));
+	ring_exit(&e->ring);
+	disk_close(&e->disk);
+
+	rescan(_metadata, &self->t);
+	ASSERT_EQ(0, env_reopen_disk(e))
+		TH_LOG("%s", e->why);
+	ASSERT_EQ(0, ring_init(&e->ring, 64, 0));
+	ASSERT_EQ(0, ring_sparse(&e->ring, ENV_SLOTS));
+	ASSERT_EQ(0, ring_set_dmabuf(&e->ring, SLOT, e->mem.fd, e->disk.fd));
+	self->t.x.fd = e->disk.fd;
+	check_both_ways(_metadata, &self->t);
+}
+
+TEST_HARNESS_MAIN
