@@ -63,7 +63,7 @@ deb_split() {
 
 # fetch_deb FILE SUITE SHA256: leaves the verified file in $CACHE/deb.
 fetch_deb() {
-	local file=$1 suite=$2 sum=$3 tmp=$CACHE/tmp/deb.$$ got have
+	local file=$1 suite=$2 sum=$3 tmp=$CACHE/tmp/deb.$$ got have why
 	if [ -f "$CACHE/deb/$file" ]; then
 		got=$(sha256sum < "$CACHE/deb/$file") && [ "${got%% *}" = "$sum" ] && return
 		say "the cached $file is damaged; fetching it again"
@@ -73,15 +73,16 @@ fetch_deb() {
 	apt_setup "$suite"
 	rm -rf "$tmp" && mkdir -p "$tmp" "$CACHE/deb" || die "cannot write to $CACHE"
 	say "fetching $PACKAGE $VERSION (Debian $suite)"
-	apt-get -q -q update >&2 || die "apt-get update failed for Debian $suite"
+	why=$(apt-get -q -q -o APT::Update::Error-Mode=any update 2>&1) ||
+		die "cannot read the package lists of Debian $suite: $(grep -m 1 -E '^[EW]: ' <<< "$why" || echo "$why")"
 	have=$(apt-cache madison "$PACKAGE" | awk -F'|' '{ gsub(" ", "", $2); print $2 }' | sort -u | paste -sd' ')
 	case " $have " in
 	*" $VERSION "*) ;;
 	*) die "Debian $suite has no $PACKAGE $VERSION any more (it has: ${have:-none});" \
 		"use LINUX=<tree> or another DEBIAN_MIRROR" ;;
 	esac
-	(cd "$tmp" && apt-get -q -q download "$PACKAGE=$VERSION" >&2) ||
-		die "downloading $PACKAGE $VERSION failed"
+	why=$(cd "$tmp" && apt-get -q -q download "$PACKAGE=$VERSION" 2>&1) ||
+		die "downloading $PACKAGE $VERSION failed: $(grep -m 1 -E '^[EW]: ' <<< "$why" || echo "$why")"
 	set -- "$tmp"/*.deb
 	[ -f "$1" ] || die "apt-get download left no file for $PACKAGE"
 	got=$(sha256sum < "$1") || die "cannot read $1"

@@ -49,7 +49,7 @@ elapsed() {
 lock() {
 	mkdir -p "$CACHE" || die "cannot create $CACHE"
 	exec {LOCK_FD}> "$CACHE/$1.lock" || die "cannot write to $CACHE"
-	if ! flock -n "$LOCK_FD"; then
+	if ! flock -w 3 "$LOCK_FD"; then
 		say "waiting for another run that uses $CACHE"
 		flock "$LOCK_FD" || die "cannot lock $CACHE/$1.lock"
 	fi

@@ -6,7 +6,8 @@ Turns a kernel source tree, a tar stream on stdin or DIRECTORY, into one commit
 on refs/heads/base for git fast-import.  Nothing of the commit depends on the
 machine: the same tree gives the same commit id everywhere.  Files that a
 .gitignore of the tree would hide are kept; Debian's addition to the top
-.gitignore, which hides the whole tree, is left out.  Progress goes to stderr.
+.gitignore, which hides the whole tree, is left out.  Progress goes to file
+descriptor 3 if that is open, else to stderr.
 """
 import os
 import sys
@@ -75,6 +76,10 @@ def main(argv):
     out.write(f"feature done\ncommit refs/heads/base\ncommitter {WHO} {DATE}\n"
               f"data {len(message)}\n".encode() + message)
     count, shown, seen = 0, time.monotonic(), None
+    try:
+        progress = os.fdopen(3, "w")
+    except OSError:
+        progress = sys.stderr
     for path, mode, data in source:
         if path == ".gitignore":
             data = without_packaging(data)
@@ -88,7 +93,7 @@ def main(argv):
                 sys.exit(f"import: this is Linux {seen}, not {version}")
         if time.monotonic() - shown > 10:
             shown = time.monotonic()
-            print(f"  {count} files", file=sys.stderr, flush=True)
+            print(f"  {count} files", file=progress, flush=True)
     if seen is None:
         sys.exit("import: no Makefile at the top: not a kernel source tree")
     out.write(b"done\n")

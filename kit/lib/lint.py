@@ -89,7 +89,7 @@ def added_lines(tree, path):
 def warnings(tree, paths):
     """W=1 and sparse, in a build directory of its own with the debug configuration."""
     objects = os.path.join(tree, ".check")
-    config = os.path.join(tree, ".debug", ".config")
+    config = os.path.join(os.path.dirname(tree), "debug", ".config")
     if not os.path.exists(config):
         raise series.SeriesError("build the debug kernel first (kit/build --debug)")
     os.makedirs(objects, exist_ok=True)

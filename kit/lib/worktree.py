@@ -107,7 +107,10 @@ def unexported(tree, base):
         return "has uncommitted changes"
     if series.git(tree, "rev-parse", "HEAD").strip() == stamp["head"]:
         return None
-    result = series.export(tree, stamp["base"])
+    try:
+        result = series.export(tree, stamp["base"])
+    except series.SeriesError as err:
+        return f"has commits that cannot be exported ({err})"
     if [patch.text() for patch, _ in result] == [patch.text() for patch in series.load(TOP)] and \
             all(series.read(os.path.join(TOP, path)) == text
                 for _, files in result for path, (_, text) in files.items()):
