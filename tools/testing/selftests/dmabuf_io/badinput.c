@@ -108,8 +108,8 @@ static void check_unchanged(struct __test_metadata *_metadata, struct badinput *
 	EXPECT_EQ(-EFAULT, ring_rw(&t->e.ring, IORING_OP_READ_FIXED, t->e.disk.fd,
 				   FREE_SLOT, 0, 4096, XFER_POS))
 		TH_LOG("after %s", name);
-	EXPECT_EQ(1, watch_attached(t->e.mem.ino))
-		TH_LOG("after %s", name);
+	EXPECT_EQ(0, watch_wait_attached(t->e.mem.ino, 1, 10000))
+		TH_LOG("after %s: attached %d times", name, watch_attached(t->e.mem.ino));
 }
 
 #define DMABUF_DESC(...) { .type = DIO_TYPE_DMABUF, .dmabuf_fd = FD_DMABUF, \
@@ -165,8 +165,11 @@ static const struct bad_desc {
 	  .size = 4096 }, -EFAULT, 0 },
 	{ "memory, not mapped", { .type = DIO_TYPE_UADDR, .uaddr = 4096, .size = 4096 },
 	  -EFAULT, 0 },
-	{ "memory, too large", { .type = DIO_TYPE_UADDR, .uaddr = 4096, .size = 1ULL << 40 },
-	  -EFAULT, 0 },
+	{ "memory, over 1 TiB", { .type = DIO_TYPE_UADDR, .uaddr = 4096, .size = 1ULL << 41 },
+	  -EINVAL, 0 },
+	{ "memory, no size", { .type = DIO_TYPE_UADDR, .uaddr = 4096 }, -EFAULT, 0 },
+	{ "memory, no address", { .type = DIO_TYPE_UADDR, .size = 4096 }, -EFAULT, 0 },
+	{ "memory, nothing", { .type = DIO_TYPE_UADDR }, -EFAULT, 0 },
 };
 
 #pragma GCC diagnostic pop

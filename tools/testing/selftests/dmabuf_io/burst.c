@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "burst.h"
 
 static int fail(struct burst *b, int err, const char *what)
@@ -66,6 +67,18 @@ int burst_submit(struct burst *b, int fd, unsigned int slot, unsigned int nr,
 		return fail(b, ret < 0 ? ret : -EIO, "submit");
 	b->nr += nr;
 	b->left += nr;
+	return 0;
+}
+
+int burst_wait_busy(struct burst *b)
+{
+	const struct ring *r = &b->e->ring;
+
+	while (disk_inflight(&b->e->disk) <= 0) {
+		if (__atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE) - *r->cq_head >= b->left)
+			return fail(b, -ENODATA, "all requests are done already");
+		usleep(100);
+	}
 	return 0;
 }
 

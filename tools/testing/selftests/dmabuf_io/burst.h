@@ -29,6 +29,11 @@ int burst_prepare(struct burst *b, struct env *e, struct mem *m, bool write);
 /* Submit @nr requests on the file and slot. Their user_data is below BURST_END. */
 int burst_submit(struct burst *b, int fd, unsigned int slot, unsigned int nr,
 		 unsigned int sqe_flags);
+/*
+ * Wait until the disk works on them. Large requests are handed to a worker, so
+ * that takes a moment. 0, or -ENODATA if they are all done already.
+ */
+int burst_wait_busy(struct burst *b);
 /* Take all completions. A stranger's one goes to *other if that is given. */
 int burst_reap(struct burst *b, struct io_uring_cqe *other);
 /* Is the destination what the source was? */

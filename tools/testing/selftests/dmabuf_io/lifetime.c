@@ -69,7 +69,8 @@ static void start(struct __test_metadata *_metadata, struct lifetime *t, bool wr
 		TH_LOG("%s", t->b.why);
 	ASSERT_EQ(0, burst_submit(&t->b, t->e.disk.fd, SLOT, IN_FLIGHT, 0))
 		TH_LOG("%s", t->b.why);
-	ASSERT_LT(0, disk_inflight(&t->e.disk));
+	ASSERT_EQ(0, burst_wait_busy(&t->b))
+		TH_LOG("%s", t->b.why);
 }
 
 /* All of it has to arrive, complete and right */

@@ -7,7 +7,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,6 +25,7 @@ struct reset {
 	struct xfer x;
 	struct burst b;
 	char ctrl[64];		/* as in /sys/class/nvme */
+	char pci[32], disk[32];	/* to find it again */
 };
 
 FIXTURE(reset) {
@@ -67,6 +67,45 @@ static int find_below(const char *pci, const char *dir, const char *prefix, char
 	return err;
 }
 
+/* Wait until the controller works, and tell the name of its first disk */
+static bool wait_live(struct reset *t, char *disk, size_t size)
+{
+	char state[32] = "", dir[128];
+	int i;
+
+	for (i = 0; i < WAIT_MS / 20; i++) {
+		usleep(20000);
+		if (find_below(t->pci, "nvme", "nvme", t->ctrl, sizeof(t->ctrl)) ||
+		    sysfs_get(state, sizeof(state), "/sys/class/nvme/%s/state", t->ctrl) ||
+		    strcmp(state, "live"))
+			continue;
+		snprintf(dir, sizeof(dir), "nvme/%s", t->ctrl);
+		if (!find_below(t->pci, dir, "nvme", disk, size))
+			return true;
+	}
+	return false;
+}
+
+/* Find a removed controller again, with its disk under the same name */
+static bool come_back(struct reset *t)
+{
+	char path[80], disk[64];
+	int tries;
+
+	snprintf(path, sizeof(path), "/dev/%s", t->disk);
+	for (tries = 0; tries < 20; tries++) {
+		if (sysfs_set("1", "/sys/bus/pci/rescan") ||
+		    !wait_live(t, disk, sizeof(disk)))
+			return false;
+		if (!strcmp(disk, t->disk) && !access(path, F_OK))
+			return true;
+		/* Someone still held the old one, so the new one got another name */
+		sysfs_set("1", "/sys/bus/pci/devices/%s/remove", t->pci);
+		usleep(500000);
+	}
+	return false;
+}
+
 FIXTURE_SETUP(reset)
 {
 	if (!fixture_open(_metadata, &self->t.e, variant->kind, MIB(8), 0))
@@ -76,6 +115,8 @@ FIXTURE_SETUP(reset)
 		env_close(&self->t.e);
 		SKIP(return, "the disk is not an NVMe disk on PCI");
 	}
+	snprintf(self->t.pci, sizeof(self->t.pci), "%s", self->t.e.disk.pci);
+	snprintf(self->t.disk, sizeof(self->t.disk), "%s", self->t.e.disk.name);
 	ASSERT_EQ(0, ring_set_dmabuf(&self->t.e.ring, SLOT, self->t.e.mem.fd, self->t.e.disk.fd));
 	xfer_init(&self->t.x, &self->t.e, &self->t.e.mem, SLOT);
 	xfer_poison(&self->t.x);
@@ -83,21 +124,19 @@ FIXTURE_SETUP(reset)
 
 FIXTURE_TEARDOWN(reset)
 {
+	char path[128];
+
 	fixture_close(_metadata, &self->t.e);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s", self->t.pci);
+	EXPECT_TRUE(!access(path, F_OK) || come_back(&self->t));
 }
 
-static void wait_live(struct __test_metadata *_metadata, struct reset *t)
+static void expect_live(struct __test_metadata *_metadata, struct reset *t)
 {
-	char state[32] = "";
-	int i;
+	char disk[64];
 
-	for (i = 0; i < WAIT_MS / 20; i++) {
-		sysfs_get(state, sizeof(state), "/sys/class/nvme/%s/state", t->ctrl);
-		if (!strcmp(state, "live"))
-			return;
-		usleep(20000);
-	}
-	ASSERT_STREQ("live", state);
+	ASSERT_TRUE(wait_live(t, disk, sizeof(disk)));
+	ASSERT_STREQ(t->disk, disk);
 }
 
 static void check_both_ways(struct __test_metadata *_metadata, struct reset *t)
@@ -119,7 +158,7 @@ TEST_F_TIMEOUT(reset, idle, 300)
 
 	for (i = 0; i < 5; i++) {
 		ASSERT_EQ(0, sysfs_set("1", "/sys/class/nvme/%s/reset_controller", self->t.ctrl));
-		wait_live(_metadata, &self->t);
+		expect_live(_metadata, &self->t);
 		check_both_ways(_metadata, &self->t);
 	}
 	ASSERT_EQ(0, ring_clear(&self->t.e.ring, SLOT));
@@ -136,7 +175,8 @@ TEST_F_TIMEOUT(reset, in_flight, 600)
 			TH_LOG("%s", self->t.b.why);
 		ASSERT_EQ(0, burst_submit(&self->t.b, self->t.e.disk.fd, SLOT, IN_FLIGHT, 0))
 			TH_LOG("%s", self->t.b.why);
-		ASSERT_LT(0, disk_inflight(&self->t.e.disk));
+		ASSERT_EQ(0, burst_wait_busy(&self->t.b))
+			TH_LOG("%s", self->t.b.why);
 		ASSERT_EQ(0, sysfs_set("1", "/sys/class/nvme/%s/reset_controller", self->t.ctrl));
 		ASSERT_EQ(0, burst_reap(&self->t.b, NULL))
 			TH_LOG("%s", self->t.b.why);
@@ -144,7 +184,7 @@ TEST_F_TIMEOUT(reset, in_flight, 600)
 			TH_LOG("first error %d", self->t.b.first_error);
 		EXPECT_EQ(0, burst_check(&self->t.b))
 			TH_LOG("%s", self->t.b.why);
-		wait_live(_metadata, &self->t);
+		expect_live(_metadata, &self->t);
 	}
 	check_both_ways(_metadata, &self->t);
 }
@@ -170,7 +210,7 @@ TEST_F_TIMEOUT(reset, register_meanwhile, 300)
 					 SLOT, 0, 65536, XFER_POS));
 	}
 	EXPECT_LT(1, i);
-	wait_live(_metadata, &self->t);
+	expect_live(_metadata, &self->t);
 	check_both_ways(_metadata, &self->t);
 }
 
@@ -179,40 +219,17 @@ static bool allowed_after_removal(int err)
 	return !err || err == -EIO || err == -ENODEV || err == -ENXIO || err == -ENOLINK;
 }
 
-/* Find the disk again under whatever name it has now */
-static void rescan(struct __test_metadata *_metadata, struct reset *t)
-{
-	char dir[128], disk[64], path[80];
-	int i, err = -ENOENT;
-
-	ASSERT_EQ(0, sysfs_set("1", "/sys/bus/pci/rescan"));
-	for (i = 0; err && i < WAIT_MS / 20; i++) {
-		usleep(20000);
-		if (find_below(t->e.disk.pci, "nvme", "nvme", t->ctrl,
-			       sizeof(t->ctrl)))
-			continue;
-		snprintf(dir, sizeof(dir), "nvme/%s", t->ctrl);
-		err = find_below(t->e.disk.pci, dir, "nvme", disk, sizeof(disk));
-	}
-	ASSERT_EQ(0, err);
-	wait_live(_metadata, t);
-	snprintf(path, sizeof(path), "/dev/%s", disk);
-	for (i = 0; access(path, F_OK) && i < WAIT_MS / 20; i++)
-		usleep(20000);
-	setenv("DMABUF_IO_DISK", path, 1);
-}
-
 TEST_F_TIMEOUT(reset, remove_in_flight, 300)
 {
 	struct env *e = &self->t.e;
-	char name[32];
 	int w;
 
 	for (w = 0; w < 2; w++) {
 		ASSERT_EQ(0, burst_prepare(&self->t.b, e, &e->mem, w))
 			TH_LOG("%s", self->t.b.why);
 		ASSERT_EQ(0, burst_submit(&self->t.b, e->disk.fd, SLOT, IN_FLIGHT, 0));
-		ASSERT_LT(0, disk_inflight(&e->disk));
+		ASSERT_EQ(0, burst_wait_busy(&self->t.b))
+			TH_LOG("%s", self->t.b.why);
 		ASSERT_EQ(0, sysfs_set("1", "/sys/bus/pci/devices/%s/remove", e->disk.pci));
 		ASSERT_EQ(0, burst_reap(&self->t.b, NULL))
 			TH_LOG("%s", self->t.b.why);
@@ -225,13 +242,11 @@ TEST_F_TIMEOUT(reset, remove_in_flight, 300)
 		EXPECT_EQ(0, ring_clear(&e->ring, SLOT));
 		EXPECT_EQ(0, watch_wait_attached(e->mem.ino, 0, WAIT_MS))
 			TH_LOG("attached: %d", watch_attached(e->mem.ino));
-		snprintf(name, sizeof(name), "%s", e->disk.pci);
 		disk_close(&e->disk);
 
-		rescan(_metadata, &self->t);
+		ASSERT_TRUE(come_back(&self->t));
 		ASSERT_EQ(0, env_reopen_disk(e))
 			TH_LOG("%s", e->why);
-		ASSERT_STREQ(name, e->disk.pci);
 		ASSERT_EQ(0, ring_set_dmabuf(&e->ring, SLOT, e->mem.fd, e->disk.fd));
 		self->t.x.fd = e->disk.fd;
 		check_both_ways(_metadata, &self->t);
@@ -254,7 +269,7 @@ TEST_F_TIMEOUT(reset, remove_idle, 300)
 	ring_exit(&e->ring);
 	disk_close(&e->disk);
 
-	rescan(_metadata, &self->t);
+	ASSERT_TRUE(come_back(&self->t));
 	ASSERT_EQ(0, env_reopen_disk(e))
 		TH_LOG("%s", e->why);
 	ASSERT_EQ(0, ring_init(&e->ring, 64, 0));

@@ -75,7 +75,7 @@ static void check_empty(struct __test_metadata *_metadata, struct update *t,
 				   0, 4096, XFER_POS));
 }
 
-TEST_F(update, memory)
+TEST_F_TIMEOUT(update, memory, 120)
 {
 	ASSERT_EQ(0, ring_set_uaddr(&self->t.e.ring, 0, self->t.buf, LEN));
 	check_memory(_metadata, &self->t, 0);
@@ -87,7 +87,7 @@ TEST_F(update, memory)
 }
 
 /* The old layout works as before, in the same table */
-TEST_F(update, classic)
+TEST_F_TIMEOUT(update, classic, 120)
 {
 	struct iovec iov = { .iov_base = self->t.buf, .iov_len = LEN };
 	struct dio_rsrc_update up = { .data = (uintptr_t)&iov, .nr = 1, .offset = 3 };
@@ -105,7 +105,7 @@ TEST_F(update, classic)
 }
 
 /* Every type in one call, over slots of every type */
-TEST_F(update, mixed)
+TEST_F_TIMEOUT(update, mixed, 120)
 {
 	const struct dio_regbuf_desc type[] = {
 		{ .type = DIO_TYPE_EMPTY },
@@ -146,7 +146,7 @@ TEST_F(update, mixed)
 }
 
 /* One tag for each resource, posted when that one goes */
-TEST_F(update, tags)
+TEST_F_TIMEOUT(update, tags, 120)
 {
 	struct dio_regbuf_desc d[] = {
 		{ .type = DIO_TYPE_UADDR, .uaddr = (uintptr_t)self->t.buf, .size = LEN },

@@ -47,9 +47,12 @@ int watch_attached(uint64_t ino)
 	if (!f)
 		return -EIO;
 	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%*u %*x %*x %*d %*s %llu", &seen) == 1)
+		if (sscanf(line, "%*u %*x %*x %*d %*s %llu", &seen) == 1) {
 			mine = seen == ino;
-		else if (mine && strstr(line, "devices attached") && sscanf(line, "Total %d", &n) == 1)
+			continue;
+		}
+		/* The totals at the end start like this line, too */
+		if (mine && strstr(line, "devices attached") && sscanf(line, "Total %d", &n) == 1)
 			count = n;
 	}
 	fclose(f);
