@@ -79,8 +79,9 @@ def apply(repository, directory):
                        ("index.version", "4")):
         series.git(tree, "config", key, value)
     touched = sorted({path for patch in patches for path in patch.paths()})
+    # .gitattributes decides about the function names in hunk headers.
     series.git(tree, "sparse-checkout", "set", "--no-cone", "--stdin",
-               data="".join(f"/{path}\n" for path in ["Makefile"] + touched))
+               data=".gitattributes\n/Makefile\n" + "".join(f"/{path}\n" for path in touched))
     series.git(tree, "checkout", "-q", "-b", "series")
     for mail, patch in zip(mails, patches):
         run = series.git(tree, "-c", "advice.mergeConflict=false", "am", "-q", "--no-3way",
