@@ -49,10 +49,10 @@ static void blk_dmabuf_importer_reap(struct dma_buf_mapping *mapping)
 	blk_mq_tagset_busy_iter(mapping_att(mapping)->ddev->set, poll_rq, NULL);
 }
 
-static bool set_has_poll_queues(struct blk_mq_tag_set *set)
+/* There may be none now, but after the next reset. */
+static bool set_may_poll(struct blk_mq_tag_set *set)
 {
-	return set->nr_maps > HCTX_TYPE_POLL &&
-		set->map[HCTX_TYPE_POLL].nr_queues;
+	return set->nr_maps > HCTX_TYPE_POLL;
 }
 
 static const struct dma_buf_importer_ops importer_ops = {
@@ -146,6 +146,10 @@ static struct blk_dmabuf_att *att_create(struct blk_dmabuf *db,
 
 	lockdep_assert_held(&db->attach_lock);
 
+	/* Don't bother the exporter with a device that is gone. */
+	if (READ_ONCE(ddev->dead))
+		return ERR_PTR(-ENODEV);
+
 	att = kzalloc_obj(*att, GFP_KERNEL_ACCOUNT);
 	if (!att)
 		return ERR_PTR(-ENOMEM);
@@ -155,7 +159,7 @@ static struct blk_dmabuf_att *att_create(struct blk_dmabuf *db,
 	kref_get(&att->kref);
 
 	ret = dma_buf_importer_init(&att->imp, db->dmabuf, ddev->dma_dev,
-				    db->dir, set_has_poll_queues(ddev->set) ?
+				    db->dir, set_may_poll(ddev->set) ?
 				    &importer_polled_ops : &importer_ops);
 	if (ret)
 		goto err_free;

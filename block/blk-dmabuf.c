@@ -81,7 +81,7 @@ bool blk_dmabuf_prepare_bio(struct request_queue *q, struct bio *bio)
 	bool mapped;
 	int ret;
 
-	if (WARN_ON_ONCE(!ddev)) {
+	if (!ddev) {
 		bio_endio_status(bio, BLK_STS_NOTSUPP);
 		return false;
 	}
@@ -102,6 +102,9 @@ bool blk_dmabuf_prepare_bio(struct request_queue *q, struct bio *bio)
 	ret = blk_dmabuf_map(db, ddev);
 	current->bio_list = bio_list;
 	if (ret) {
+		/* Not something that waiting would mend; see REQ_NOWAIT above. */
+		if (ret == -EAGAIN)
+			ret = -EIO;
 		bio_endio_status(bio, errno_to_blk_status(ret));
 		return false;
 	}
@@ -309,8 +312,10 @@ int blk_dmabuf_map_bdev(struct blk_dmabuf *db, struct block_device *bdev)
 
 	if (!bdev_dmabuf(bdev))
 		return -EOPNOTSUPP;
-	if (!ddev)
+	if (!queue_is_mq(q))
 		return 0;
+	if (!ddev)
+		return -EOPNOTSUPP;
 	return blk_dmabuf_map(db, ddev);
 }
 EXPORT_SYMBOL_GPL(blk_dmabuf_map_bdev);

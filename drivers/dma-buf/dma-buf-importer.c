@@ -35,15 +35,18 @@
  * therefore needs only what hardware and its interrupt, poll or timeout
  * handlers do by themselves:
  *
- * - An operation starts when the device is about to be given a command and
- *   ends when the device has completed or aborted it.  It must not be started
- *   earlier, for instance before waiting for a free command slot.
- * - Ending it needs no user space, no task work, no memory and no lock that is
- *   held while waiting for memory or for a reservation lock.
+ * - An operation starts when everything is there that it has to wait for, such
+ *   as a free request, and ends when the device has completed or aborted it.
+ * - Ending it needs no user space, no task work, no memory reclaim and no lock
+ *   that is held while waiting for memory or for a reservation lock.  That goes
+ *   for error handling, too: what restarts operations after a reset of the
+ *   device must not enter memory reclaim.
  * - Where completions are found by polling, &dma_buf_importer_ops.reap polls.
  *
  * So the wait is bounded by the time that the device takes to complete its
- * commands, and by the driver's command timeout if it does not.
+ * commands, and by the driver's command timeout and reset if it does not.
+ * dma_buf_importer_begin_completion() lets lockdep know of code that the wait
+ * depends on.
  *
  * Lock order
  *
@@ -171,7 +174,8 @@ static int sgt_check(struct dma_buf_importer *imp, struct sg_table *sgt)
 	size_t len = 0;
 
 	for_each_sgtable_dma_sg(sgt, sg, i) {
-		if (!PAGE_ALIGNED(sg_dma_address(sg) | sg_dma_len(sg)))
+		if (!sg_dma_len(sg) ||
+		    !PAGE_ALIGNED(sg_dma_address(sg) | sg_dma_len(sg)))
 			return -EINVAL;
 		len += sg_dma_len(sg);
 	}
@@ -182,10 +186,27 @@ static int sgt_check(struct dma_buf_importer *imp, struct sg_table *sgt)
 	return 0;
 }
 
+/*
+ * The exporter may have started to move the memory here when it mapped it.  Only
+ * its own fences count: they tell when the memory is where it is said to be.
+ * Fences that user space attaches order access between users, who can wait for
+ * them before they submit.
+ */
+static int wait_for_exporter(struct dma_buf_importer *imp)
+{
+	long ret;
+
+	ret = dma_resv_wait_timeout(imp->dmabuf->resv, DMA_RESV_USAGE_KERNEL,
+				    false, FENCE_TIMEOUT);
+	if (ret < 0)
+		return ret;
+	return ret ? 0 : -ETIMEDOUT;
+}
+
 static int importer_map_locked(struct dma_buf_importer *imp)
 {
 	struct dma_buf_mapping *mapping;
-	long ret;
+	int ret;
 
 	dma_resv_assert_held(imp->dmabuf->resv);
 
@@ -193,18 +214,6 @@ static int importer_map_locked(struct dma_buf_importer *imp)
 		return -ENODEV;
 	if (rcu_access_pointer(imp->mapping))
 		return 0;
-
-	/*
-	 * Only the exporter's own fences count: they tell that the memory is
-	 * where it is said to be.  Fences that user space attaches order access
-	 * between users, who can wait for them before they submit.
-	 */
-	ret = dma_resv_wait_timeout(imp->dmabuf->resv, DMA_RESV_USAGE_KERNEL,
-				    false, FENCE_TIMEOUT);
-	if (ret < 0)
-		return ret;
-	if (!ret)
-		return -ETIMEDOUT;
 
 	mapping = kzalloc_obj(*mapping, GFP_KERNEL_ACCOUNT);
 	if (!mapping)
@@ -221,6 +230,9 @@ static int importer_map_locked(struct dma_buf_importer *imp)
 		ret = PTR_ERR(mapping->sgt);
 		goto err_exit_ref;
 	}
+	ret = wait_for_exporter(imp);
+	if (ret)
+		goto err_unmap;
 	ret = sgt_check(imp, mapping->sgt);
 	if (ret)
 		goto err_unmap;

@@ -52,13 +52,14 @@ struct nvme_prp_table {
 };
 
 /* Page @list of PRPs, by its number. */
-static __le64 *table_list(struct nvme_prp_table *table, u64 list)
+static __le64 *table_list(struct nvme_prp_table *table, unsigned long list)
 {
 	return table->chunks[list / LISTS_PER_CHUNK].prps +
 		list % LISTS_PER_CHUNK * (PRPS_PER_PAGE + 1);
 }
 
-static dma_addr_t table_list_dma(struct nvme_prp_table *table, u64 list)
+static dma_addr_t table_list_dma(struct nvme_prp_table *table,
+				 unsigned long list)
 {
 	return table->chunks[list / LISTS_PER_CHUNK].dma_addr +
 		list % LISTS_PER_CHUNK * NVME_CTRL_PAGE_SIZE;
@@ -94,18 +95,19 @@ static int table_alloc_chunks(struct nvme_prp_table *table)
 }
 
 static void table_fill(struct nvme_prp_table *table, struct sg_table *sgt,
-		       u64 nr_pages, u64 nr_lists)
+		       unsigned long nr_pages, unsigned long nr_lists)
 {
 	struct scatterlist *sg = sgt->sgl;
 	unsigned int done = 0;
-	u64 page, list;
+	unsigned long page, list;
 
 	for (page = 0; page < nr_pages; page++) {
 		if (done == sg_dma_len(sg)) {
 			sg = sg_next(sg);
 			done = 0;
-			cond_resched();
 		}
+		if (!(page % PRPS_PER_PAGE))
+			cond_resched();
 		table_list(table, page / PRPS_PER_PAGE)[page % PRPS_PER_PAGE] =
 			cpu_to_le64(sg_dma_address(sg) + done);
 		done += NVME_CTRL_PAGE_SIZE;
@@ -138,9 +140,10 @@ static bool sgt_is_contiguous(struct sg_table *sgt)
 static int nvme_prp_table_map(struct blk_dmabuf_dev *ddev,
 			      struct dma_buf_mapping *mapping)
 {
-	u64 nr_pages = mapping->importer->dmabuf->size >> NVME_CTRL_PAGE_SHIFT;
-	u64 nr_lists = DIV_ROUND_UP_ULL(nr_pages, PRPS_PER_PAGE);
-	u64 nr_chunks = DIV_ROUND_UP_ULL(nr_lists, LISTS_PER_CHUNK);
+	unsigned long nr_pages =
+		mapping->importer->dmabuf->size >> NVME_CTRL_PAGE_SHIFT;
+	unsigned long nr_lists = DIV_ROUND_UP(nr_pages, PRPS_PER_PAGE);
+	unsigned long nr_chunks = DIV_ROUND_UP(nr_lists, LISTS_PER_CHUNK);
 	struct nvme_prp_table *table;
 	int ret;
 
@@ -205,8 +208,8 @@ unsigned int nvme_prp_table_lookup(struct nvme_prp_table *table, u64 offset,
 				   union nvme_data_ptr *dptr)
 {
 	unsigned int skip = offset & (NVME_CTRL_PAGE_SIZE - 1);
-	u64 page = offset >> NVME_CTRL_PAGE_SHIFT;
-	u64 list = page / PRPS_PER_PAGE;
+	unsigned long page = offset >> NVME_CTRL_PAGE_SHIFT;
+	unsigned long list = page / PRPS_PER_PAGE;
 	unsigned int slot = page % PRPS_PER_PAGE;
 	unsigned int nr_prps, last;
 
@@ -248,10 +251,10 @@ unsigned int nvme_prp_table_lookup(struct nvme_prp_table *table, u64 offset,
  * @nr: number of pages
  * @prps: where to copy their PRPs
  */
-void nvme_prp_table_copy(struct nvme_prp_table *table, u64 first,
+void nvme_prp_table_copy(struct nvme_prp_table *table, unsigned long first,
 			 unsigned int nr, __le64 *prps)
 {
-	u64 list = first / PRPS_PER_PAGE;
+	unsigned long list = first / PRPS_PER_PAGE;
 	unsigned int slot = first % PRPS_PER_PAGE;
 
 	while (nr) {

@@ -15,7 +15,7 @@ bool nvme_prp_table_contiguous(struct nvme_prp_table *table, u64 offset,
 unsigned int nvme_prp_table_lookup(struct nvme_prp_table *table, u64 offset,
 				   unsigned int len,
 				   union nvme_data_ptr *dptr);
-void nvme_prp_table_copy(struct nvme_prp_table *table, u64 first,
+void nvme_prp_table_copy(struct nvme_prp_table *table, unsigned long first,
 			 unsigned int nr, __le64 *prps);
 #else
 /* No request is a dma-buf then, so this is not referenced. */
@@ -34,8 +34,8 @@ static inline unsigned int nvme_prp_table_lookup(struct nvme_prp_table *table,
 	return 0;
 }
 
-static inline void nvme_prp_table_copy(struct nvme_prp_table *table, u64 first,
-				       unsigned int nr, __le64 *prps)
+static inline void nvme_prp_table_copy(struct nvme_prp_table *table,
+				       unsigned long first, unsigned int nr, __le64 *prps)
 {
 }
 #endif /* CONFIG_BLK_DMABUF */
