@@ -3,6 +3,7 @@
 
 Each function returns the findings as lines; none means clean.
 """
+import concurrent.futures
 import fnmatch
 import os
 import re
@@ -33,9 +34,10 @@ def read_allowed(path):
 
 def checkpatch(tree, mails, allow_file):
     allowed, used, found = read_allowed(allow_file), set(), []
-    for mail in mails:
-        out = run(["perl", "scripts/checkpatch.pl", "--strict", "--show-types", "--no-summary",
-                   "--showfile", "--terse", mail], tree).stdout
+    command = ["perl", "scripts/checkpatch.pl", "--strict", "--show-types", "--no-summary", "--showfile", "--terse"]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        outputs = list(pool.map(lambda mail: run(command + [mail], tree).stdout, mails))
+    for mail, out in zip(mails, outputs):
         for line in out.splitlines():
             match = re.match(r"(.*?):\d+: (?:ERROR|WARNING|CHECK):(\w+): ", line)
             if not match:
@@ -56,14 +58,14 @@ def checkpatch(tree, mails, allow_file):
 
 def maintainers(tree, paths):
     """Every new file must be in a section of MAINTAINERS other than THE REST."""
-    found = []
-    for path in paths:
+    def sections(path):
         out = run(["perl", "scripts/get_maintainer.pl", "--sections", "--no-git", "--no-git-fallback",
                    "-f", path], tree).stdout
-        sections = [line for line in out.splitlines() if re.match(r"[A-Z0-9][^:]*$", line)]
-        if not [s for s in sections if s.strip() != "THE REST"]:
-            found.append(f"{path}: no section of MAINTAINERS covers it")
-    return found
+        return [line for line in out.splitlines() if re.match(r"[A-Z0-9][^:]*$", line)]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        covered = pool.map(sections, paths)
+        return [f"{path}: no section of MAINTAINERS covers it" for path, names in zip(paths, covered)
+                if not [name for name in names if name.strip() != "THE REST"]]
 
 
 def kernel_doc(tree, paths):
@@ -86,36 +88,36 @@ def added_lines(tree, path):
     return numbers
 
 
-def warnings(tree, paths):
-    """W=1 and sparse, in a build directory of its own with the debug configuration."""
+def warnings(tree, config, paths):
+    """W=1 and sparse, in a build directory of its own with the given configuration."""
     objects = os.path.join(tree, ".check")
-    config = os.path.join(os.path.dirname(tree), "debug", ".config")
-    if not os.path.exists(config):
-        raise series.SeriesError("build the debug kernel first (kit/build --debug)")
     os.makedirs(objects, exist_ok=True)
-    # KASAN makes functions and frames bigger; it has no influence on what counts here.
+    # KASAN makes functions and frames bigger, and has no influence on what counts here.
     text = re.sub(r"^CONFIG_KASAN=y$", "# CONFIG_KASAN is not set", series.read(config), flags=re.MULTILINE)
-    if not os.path.exists(objects + "/.kit-from") or series.read(objects + "/.kit-from") != text:
-        series.write(objects + "/.config", text)
-    make = ["make", "O=.check", "CC=ccache gcc", "HOSTCC=ccache gcc", "LOCALVERSION=", f"-j{os.cpu_count()}"]
+    make = ["make", "O=.check", "CC=ccache gcc", "HOSTCC=ccache gcc", "LOCALVERSION=", "KBUILD_BUILD_TIMESTAMP=0",
+            "KBUILD_BUILD_USER=u", "KBUILD_BUILD_HOST=h", f"-j{os.cpu_count()}"]
+    kept = os.path.join(objects, ".kit-from")
+    if not os.path.exists(kept) or series.read(kept) != text:
+        series.write(os.path.join(objects, ".config"), text)
     for target in ("olddefconfig", "prepare"):
         out = run(make + [target], tree)
         if out.returncode:
             raise series.SeriesError(f"make {target} failed: {out.stdout.strip().splitlines()[-1]}")
-    series.write(objects + "/.kit-from", text)
-    found = []
-    for path in paths:
-        target = path[:-2] + ".o"
+    series.write(kept, text)
+    targets = [path[:-2] + ".o" for path in paths]
+    for target in targets:      # make repeats no warning of an object that is up to date
         if os.path.exists(os.path.join(objects, target)):
             os.unlink(os.path.join(objects, target))
-        # Run from a clean object: make repeats no warning of an object that is up to date.
-        out = run(make + ["W=1", "C=2", target], tree)
-        for line in out.stdout.splitlines():
-            match = re.match(r"(?:\.\./|\./)?([^\s:]+):(\d+):(?:\d+:)? (?:fatal )?(warning|error):", line)
-            if match and (match.group(3) == "error" or
-                          int(match.group(2)) in added_lines(tree, match.group(1))):
+    out = run(make + ["-k", "W=1", "C=2", *targets], tree) if targets else None
+    found, lines = [], {}
+    for line in out.stdout.splitlines() if out else []:
+        match = re.match(r"(?:\.\./|\./)*([^\s:]+):(\d+):(?:\d+:)? (?:fatal )?(warning|error):", line)
+        if match:
+            path, number, kind = match.groups()
+            if path not in lines:
+                lines[path] = added_lines(tree, path)
+            if kind == "error" or int(number) in lines[path]:
                 found.append(line)
-        if out.returncode and not any(path in line for line in found):
-            tail = [line for line in out.stdout.splitlines() if "Error" in line or "No rule" in line]
-            found.append(f"{path}: {(tail or ['did not build'])[0]}")
-    return found
+    found += [f"{target}: did not build" for target in targets
+              if not os.path.exists(os.path.join(objects, target))]
+    return list(dict.fromkeys(found))
