@@ -22,7 +22,7 @@ apt_setup() {
 	need apt-get apt-config
 	mirror=$(debian_mirror)
 	[ -n "$mirror" ] ||
-		die "apt knows no Debian mirror; set DEBIAN_MIRROR=<URL of one>"
+		die "apt knows no Debian mirror; set DEBIAN_MIRROR=<URL of one>, or LINUX=<tree>"
 	[ -r $KEYRING ] ||
 		die "$KEYRING is missing (package debian-archive-keyring)"
 	mkdir -p "$dir"/{lists/partial,archives/partial,empty} || die "cannot create $dir"
@@ -59,6 +59,18 @@ deb_split() {
 	PACKAGE=${1%%_*}
 	VERSION=${1#*_}
 	VERSION=${VERSION%_*}
+}
+
+# fetch_system_deb FILE: the package of this system's own release in FILE's place.
+fetch_system_deb() {
+	local tmp=$CACHE/tmp/deb.$$ why
+	deb_split "$1"
+	say "no Debian mirror is known (DEBIAN_MIRROR): taking this system's $PACKAGE, not the pinned $VERSION"
+	rm -rf "$tmp" && mkdir -p "$tmp" "$CACHE/deb" || die "cannot write to $CACHE"
+	why=$(cd "$tmp" && apt-get -q -q -o APT::Sandbox::User= download "$PACKAGE" 2>&1) ||
+		die "downloading $PACKAGE failed: $(grep -m 1 -E '^[EW]: ' <<< "$why" || echo "$why")"
+	mv "$tmp/${PACKAGE}"_*.deb "$CACHE/deb/$1" || die "cannot write to $CACHE/deb"
+	rm -rf "$tmp"
 }
 
 # fetch_deb FILE SUITE SHA256: leaves the verified file in $CACHE/deb.

@@ -13,7 +13,8 @@ import series
 
 
 def run(command, tree):
-    env = dict(os.environ, LC_ALL="C")
+    # The system's Python has the modules that kit/deps installs.
+    env = dict(os.environ, LC_ALL="C", PATH="/usr/bin:/bin:" + os.environ.get("PATH", ""))
     for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "ARCH", "CROSS_COMPILE", "KBUILD_OUTPUT"):
         env.pop(name, None)
     return subprocess.run(command, cwd=tree, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -72,7 +73,7 @@ def kernel_doc(tree, paths):
     if not paths:
         return []
     out = run(["python3", "tools/docs/kernel-doc", "-none", "-Wall", *paths], tree)
-    lines = [line for line in out.stdout.splitlines() if line.strip()]
+    lines = list(dict.fromkeys(line for line in out.stdout.splitlines() if line.strip()))
     if out.returncode and not lines:
         lines = [f"kernel-doc: exit status {out.returncode}"]
     return lines
