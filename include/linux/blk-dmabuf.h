@@ -84,6 +84,8 @@ int blk_dmabuf_map_bdev(struct blk_dmabuf *db, struct block_device *bdev);
 /**
  * blk_rq_is_dmabuf - does the request carry a dma-buf instead of pages?
  * @rq: the request
+ *
+ * Return: true if it does, and holds a mapping.
  */
 static inline bool blk_rq_is_dmabuf(const struct request *rq)
 {
@@ -94,7 +96,7 @@ static inline bool blk_rq_is_dmabuf(const struct request *rq)
  * blk_rq_dmabuf_priv - the driver's own format of the mapping
  * @rq: a request for which blk_rq_is_dmabuf() is true
  *
- * Stays valid until the request has completed.
+ * Return: &dma_buf_mapping.priv, valid until the request has completed.
  */
 static inline void *blk_rq_dmabuf_priv(const struct request *rq)
 {

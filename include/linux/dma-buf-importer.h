@@ -20,8 +20,6 @@ struct dma_buf_importer;
  * @importer: the importer this mapping belongs to
  * @sgt: the DMA addresses; the CPU side of the scatterlist is not valid
  * @priv: the device's own format of @sgt, owned by &dma_buf_importer_ops
- * @users: DMA operations in flight, see dma_buf_importer_get()
- * @drained: completes when the last of @users is gone
  *
  * A mapping never changes.  When the exporter moves the buffer, the mapping is
  * taken down and a new one is made on next use.
@@ -32,7 +30,9 @@ struct dma_buf_mapping {
 	void			*priv;
 
 	/* private: */
+	/* DMA operations in flight, see dma_buf_importer_get() */
 	struct percpu_ref	users;
+	/* completes when the last of @users is gone */
 	struct completion	drained;
 };
 

@@ -11,8 +11,7 @@
  * Where this cheats:
  * - without an IOMMU every DMA address is a physical address, so the engine
  *   can't tell a stale address from a good one - nor could a real NIC. It
- *   refuses what can't be a buffer, that is what is not memory or was never
- *   given to the page allocator.
+ *   refuses what is not memory.
  * - write permission in the IOMMU is not looked at, there is no API for it.
  */
 
@@ -22,6 +21,7 @@
 #include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/skbuff.h>
+#include <linux/uaccess.h>
 
 #include "netdevsim.h"
 
@@ -37,10 +37,7 @@ static phys_addr_t nsim_dma_translate(struct device *dev, dma_addr_t addr)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
 
-	/* 0 is no address: providers of net_iovs set it when they take the
-	 * mapping away. It also stands for "not mapped" in the domain.
-	 */
-	if (!addr || addr > dma_get_mask(dev))
+	if (addr > dma_get_mask(dev))
 		return 0;
 	if (domain)
 		return iommu_iova_to_phys(domain, addr);
@@ -59,20 +56,29 @@ static size_t nsim_dma_granule(struct device *dev)
 	return PAGE_SIZE;
 }
 
-static struct page *nsim_dma_page(phys_addr_t phys)
+/* Where the CPU finds the memory, NULL if there is none. To be unmapped with
+ * kunmap_local().
+ */
+static void *nsim_dma_kmap(phys_addr_t phys)
 {
-	unsigned long pfn = PHYS_PFN(phys);
 	struct page *page;
+	void *vaddr;
+	u8 probe;
 
-	if (!pfn_valid(pfn))
+	/* The first page holds no buffers, 0 means "not mapped" here */
+	if (phys < PAGE_SIZE || !pfn_valid(PHYS_PFN(phys)))
 		return NULL;
-	page = pfn_to_page(pfn);
-	/* Holes and firmware memory may have a struct page as well */
-	if (PageReserved(page) && !is_zone_device_page(page))
-		return NULL;
+	page = pfn_to_page(PHYS_PFN(phys));
 	if (is_device_private_page(page))
 		return NULL;
-	return page;
+
+	/* Not all that has a struct page is memory, or mapped */
+	vaddr = kmap_local_page(page) + offset_in_page(phys);
+	if (get_kernel_nofault(probe, (u8 *)vaddr)) {
+		kunmap_local(vaddr);
+		return NULL;
+	}
+	return vaddr;
 }
 
 /**
@@ -94,18 +100,13 @@ int nsim_dma_write_skb(struct device *dev, dma_addr_t addr,
 
 	while (len) {
 		size_t n = min(len, granule - (addr & (granule - 1)));
-		phys_addr_t phys;
-		struct page *page;
 		void *vaddr;
 		int err;
 
-		phys = nsim_dma_translate(dev, addr);
-		page = phys ? nsim_dma_page(phys) : NULL;
-		if (!page)
+		vaddr = nsim_dma_kmap(nsim_dma_translate(dev, addr));
+		if (!vaddr)
 			return -EFAULT;
-
-		vaddr = kmap_local_page(page);
-		err = skb_copy_bits(skb, offset, vaddr + offset_in_page(phys), n);
+		err = skb_copy_bits(skb, offset, vaddr, n);
 		kunmap_local(vaddr);
 		if (err)
 			return err;

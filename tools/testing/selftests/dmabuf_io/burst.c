@@ -70,18 +70,6 @@ int burst_submit(struct burst *b, int fd, unsigned int slot, unsigned int nr,
 	return 0;
 }
 
-int burst_wait_busy(struct burst *b)
-{
-	const struct ring *r = &b->e->ring;
-
-	while (disk_inflight(&b->e->disk) <= 0) {
-		if (__atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE) - *r->cq_head >= b->left)
-			return fail(b, -ENODATA, "all requests are done already");
-		usleep(100);
-	}
-	return 0;
-}
-
 int burst_reap(struct burst *b, struct io_uring_cqe *other)
 {
 	struct io_uring_cqe cqe;
@@ -111,6 +99,40 @@ int burst_reap(struct burst *b, struct io_uring_cqe *other)
 			b->first_error = cqe.res < 0 ? cqe.res : -EIO;
 	}
 	return 0;
+}
+
+/* -ENODATA if nothing is in flight any more */
+static int wait_busy(struct burst *b)
+{
+	const struct ring *r = &b->e->ring;
+
+	while (disk_inflight(&b->e->disk) <= 0) {
+		if (__atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE) - *r->cq_head >= b->left)
+			return -ENODATA;
+		usleep(100);
+	}
+	return 0;
+}
+
+int burst_start(struct burst *b, int fd, unsigned int slot, unsigned int nr)
+{
+	int tries, err;
+
+	for (tries = 0; tries < 10; tries++) {
+		err = burst_submit(b, fd, slot, nr, 0);
+		if (err)
+			return err;
+		if (!wait_busy(b))
+			return 0;
+		err = burst_reap(b, NULL);
+		if (err)
+			return err;
+		if (b->other)
+			return fail(b, b->first_error, "nothing in flight, and an error");
+		b->nr = 0;
+		b->full = 0;
+	}
+	return fail(b, -ENODATA, "all requests are done already");
 }
 
 int burst_check(struct burst *b)

@@ -30,10 +30,10 @@ int burst_prepare(struct burst *b, struct env *e, struct mem *m, bool write);
 int burst_submit(struct burst *b, int fd, unsigned int slot, unsigned int nr,
 		 unsigned int sqe_flags);
 /*
- * Wait until the disk works on them. Large requests are handed to a worker, so
- * that takes a moment. 0, or -ENODATA if they are all done already.
+ * The same, and return while the disk works on them. Large requests are handed
+ * to a worker, so that takes a moment; -ENODATA if they are always done before.
  */
-int burst_wait_busy(struct burst *b);
+int burst_start(struct burst *b, int fd, unsigned int slot, unsigned int nr);
 /* Take all completions. A stranger's one goes to *other if that is given. */
 int burst_reap(struct burst *b, struct io_uring_cqe *other);
 /* Is the destination what the source was? */

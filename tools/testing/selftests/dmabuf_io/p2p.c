@@ -14,7 +14,7 @@
 #include "xfer.h"
 
 #define SLOT		4
-#define IN_FLIGHT	32U
+#define IN_FLIGHT	64U
 #define WAIT_MS		30000
 /* The owner may not wait longer than the disk may take for a command */
 #define REVOKE_S	35
@@ -73,9 +73,7 @@ static void start(struct __test_metadata *_metadata, struct p2p *t, bool write)
 {
 	ASSERT_EQ(0, burst_prepare(&t->b, &t->e, &t->e.mem, write))
 		TH_LOG("%s", t->b.why);
-	ASSERT_EQ(0, burst_submit(&t->b, t->e.disk.fd, SLOT, IN_FLIGHT, 0))
-		TH_LOG("%s", t->b.why);
-	ASSERT_EQ(0, burst_wait_busy(&t->b))
+	ASSERT_EQ(0, burst_start(&t->b, t->e.disk.fd, SLOT, IN_FLIGHT))
 		TH_LOG("%s", t->b.why);
 }
 

@@ -94,7 +94,7 @@ set_mtu()
 
 start_rx()
 {
-	rx "$ZCRX" rx "$RX_IF" $PORT "$FILE" "$@" > "$WORK/rx" 2>&1 &
+	ip netns exec "$NS_RX" "$ZCRX" rx "$RX_IF" $PORT "$FILE" "$@" > "$WORK/rx" 2>&1 &
 	RX_PID=$!
 	# The program listens when the queue is set up
 	for ((i = 0; i < 300; i++)); do
@@ -102,7 +102,8 @@ start_rx()
 		kill -0 $RX_PID 2>/dev/null || break
 		sleep 0.1
 	done
-	wait $RX_PID
+	kill -9 $RX_PID 2>/dev/null
+	wait $RX_PID 2>/dev/null
 	echo "# receiver: exit status $?: $(cat "$WORK/rx")"
 	RX_PID=
 	return 1
@@ -110,7 +111,7 @@ start_rx()
 
 start_tx()
 {
-	tx "$ZCRX" tx "${1:-$RX4}" $PORT "$FILE" > "$WORK/tx" 2>&1 &
+	ip netns exec "$NS_TX" "$ZCRX" tx "${1:-$RX4}" $PORT "$FILE" > "$WORK/tx" 2>&1 &
 	TX_PID=$!
 }
 
@@ -307,11 +308,11 @@ packet_socket()
 {
 	local sniff
 
-	rx timeout 600 python3 - "$RX_IF" > "$WORK/sniff" << 'PY' &
+	ip netns exec "$NS_RX" python3 - "$RX_IF" > "$WORK/sniff" << 'PY' &
 import socket, sys, struct
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.ntohs(3))
 s.bind((sys.argv[1], 0))
-s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUFFORCE, 1 << 24)
+s.setsockopt(socket.SOL_SOCKET, 33, 1 << 24) # SO_RCVBUFFORCE
 print("ready", flush=True)
 cut = 0
 while True:
