@@ -97,9 +97,9 @@ def attached_devices():
 
 
 def cpu_mappings(pid):
-    """How many mappings of dma-bufs a process has."""
+    """How many mappings of dma-bufs a process has; they are files called /dmabuf:NAME."""
     with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
-        return sum("dmabuf" in line for line in file)
+        return sum(bool(re.search(r" /dmabuf:[^/]*$", line)) for line in file)
 
 
 def sha256_of(path, size, what):
@@ -255,7 +255,7 @@ class Demo:
             ("  copied by the CPU on the storage path", f"{number('bytes_copied_disk'):,} bytes"),
             ("  pages of the disk in the page cache", self.report["disk_cached_pages"]
              if number("disk_cached_pages") >= 0 else "not known"),
-            ("Write requests / commands to the disk", f"{number('writes'):,} / {number('disk_commands'):,}"),
+            ("Write requests / commands to the disk, with flush", f"{number('writes'):,} / {number('disk_commands'):,}"),
             ("Buffers given back to the NIC", f"{number('pieces_recycled'):,} of {pieces:,}"),
             ("The dma-buf was attached to", ", ".join(self.seen["devices"]) or "(not seen)"),
             ("  mapped by the CPU", f"{self.seen['mappings']} times"),
