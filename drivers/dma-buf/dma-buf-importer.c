@@ -228,6 +228,9 @@ static int importer_map_locked(struct dma_buf_importer *imp)
 	mapping->sgt = dma_buf_map_attachment(imp->attach, imp->dir);
 	if (IS_ERR(mapping->sgt)) {
 		ret = PTR_ERR(mapping->sgt);
+		/* It was too large for the bounce buffers that it had to go through. */
+		if (ret == -EIO && is_swiotlb_force_bounce(imp->dev))
+			ret = -EOPNOTSUPP;
 		goto err_exit_ref;
 	}
 	ret = wait_for_exporter(imp);

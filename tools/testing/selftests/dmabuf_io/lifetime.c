@@ -108,23 +108,28 @@ TEST_F_TIMEOUT(lifetime, attach_and_clear, 120)
 	expect_attached(_metadata, e->mem.ino, 0);
 }
 
+/*
+ * CONFIG_DMA_API_DEBUG complains about the eighth mapping of one page, so this
+ * makes six, besides the one of the fixture.
+ */
 TEST_F_TIMEOUT(lifetime, many_registrations, 120)
 {
 	struct env *e = &self->t.e;
-	struct ring rings[4];
+	struct ring rings[3];
 	unsigned int i, j;
 
 	for (i = 0; i < ARRAY_SIZE(rings); i++) {
 		ASSERT_EQ(0, ring_init(&rings[i], 8, 0));
-		ASSERT_EQ(0, ring_sparse(&rings[i], 8));
-		for (j = 0; j < 8; j++)
+		ASSERT_EQ(0, ring_sparse(&rings[i], 2));
+		for (j = 0; j < 2; j++)
 			ASSERT_EQ(0, ring_set_dmabuf(&rings[i], j, e->mem.fd, e->disk.fd));
 	}
+	expect_attached(_metadata, e->mem.ino, 7);
 	for (i = 0; i < ARRAY_SIZE(rings); i++) {
 		self->t.x.ring = &rings[i];
-		for (j = 0; j < 8; j += 3) {
+		for (j = 0; j < 2; j++) {
 			self->t.x.slot = j;
-			EXPECT_EQ(0, xfer_one(&self->t.x, j & 1, 0, MIB(1), XFER_POS))
+			EXPECT_EQ(0, xfer_one(&self->t.x, j, 0, MIB(1), XFER_POS))
 				TH_LOG("%s", self->t.x.why);
 		}
 		ring_exit(&rings[i]);

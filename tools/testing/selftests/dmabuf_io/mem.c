@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "mem.h"
+#include "mock.h"
 #include "sysfs.h"
 
 #define SMALL_PAGE	4096UL
@@ -148,6 +149,21 @@ static int alloc_heap(struct mem *m, size_t size, const char **why)
 	return err;
 }
 
+static int alloc_mock(struct mem *m, size_t size, const char **why)
+{
+	unsigned int flags = DMA_BUF_MOCK_CHECK_IDLE, order = 0;
+
+	if (m->kind == MEM_MOCK_P2P) {
+		flags |= DMA_BUF_MOCK_P2P | DMA_BUF_MOCK_NO_VMAP;
+		order = 4;
+	} else if (m->kind == MEM_MOCK_SHRINK) {
+		flags |= DMA_BUF_MOCK_SHRINK;
+	}
+	*why = "can't make a dma-buf of /dev/dma_buf_mock";
+	m->fd = mock_create(size, order, flags);
+	return m->fd < 0 ? m->fd : 0;
+}
+
 static int alloc_peer(struct mem *m, size_t size, struct vfio_dev *vfio, const char **why)
 {
 	/* Not in the order of the BAR and not adjacent: mix-ups show */
@@ -202,6 +218,11 @@ int mem_alloc(struct mem *m, enum mem_kind kind, size_t size, struct vfio_dev *v
 		break;
 	case MEM_HEAP:
 		err = alloc_heap(m, size, why);
+		break;
+	case MEM_MOCK:
+	case MEM_MOCK_P2P:
+	case MEM_MOCK_SHRINK:
+		err = alloc_mock(m, size, why);
 		break;
 	default:
 		err = alloc_peer(m, size, vfio, why);

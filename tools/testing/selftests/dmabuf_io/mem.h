@@ -11,6 +11,9 @@ enum mem_kind {
 	MEM_HEAP,		/* system heap: pages as large as it gets them */
 	MEM_VFIO,		/* peer memory, one range */
 	MEM_VFIO_2,		/* peer memory, two ranges, the later one first */
+	MEM_MOCK,		/* the exporter for tests: scattered 4 KiB segments */
+	MEM_MOCK_P2P,		/* the same, 64 KiB, only for peers, not for the kernel */
+	MEM_MOCK_SHRINK,	/* scattered, invalidated by memory reclaim */
 };
 
 struct mem {
