@@ -2,11 +2,12 @@
 # `make` prints the commands.  The work is done by the scripts in kit/; each of
 # them has --help.
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test shell kernel tree series export check check-prefix deps
+.PHONY: help demo test bench shell kernel tree series export check check-prefix deps
 
 help:
 	@echo 'make demo          TCP into a dma-buf, and from there to NVMe: build, boot, show'
 	@echo 'make test          every test of the series on the debug kernel'
+	@echo 'make bench         what an I/O costs, in instructions: table, CSV, chart'
 	@echo 'make shell         an interactive guest with the plain kernel'
 	@echo 'make kernel        build the plain kernel and the programs'
 	@echo 'make tree          build/linux: a git tree with the series applied, to work in'
@@ -24,6 +25,9 @@ demo: deps
 
 test: deps
 	@kit/test
+
+bench: deps
+	@kit/bench
 
 shell: kernel
 	@kit/vm

@@ -48,7 +48,8 @@ def iommu_args(mode):
         "lazy": ["iommu=nopt", "iommu.strict=0"],
         "strict": ["iommu=nopt", "iommu.strict=1"],
     }[mode]
-    return ["-device", "intel-iommu"], kernel
+    # Four levels of page tables, as servers have
+    return ["-device", "intel-iommu,aw-bits=48"], kernel
 
 
 def tsc_khz():
