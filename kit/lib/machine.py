@@ -31,6 +31,8 @@ def parse_disks(text):
         for prop in props:
             if not re.fullmatch(r"[\w.-]+=[\w.-]+", prop):
                 raise ValueError(f"'{prop}' is not PROPERTY=VALUE")
+        if not re.fullmatch(r"[1-9]?", dict(prop.split("=", 1) for prop in props).get("paths", "")):
+            raise ValueError(f"'{item}': paths is a number from 1 to 9")
         size = parse_size(size)
         if size < 1 << 20:
             raise ValueError(f"a disk of '{item}' is too small (1M or more)")
@@ -103,6 +105,23 @@ class Ports:
         return name
 
 
+def controller_args(number, props, ports):
+    """The controller of a disk; with paths=N so many of them that share its namespace."""
+    paths = int(props.pop("paths", "1"))
+    if paths == 1:
+        extra = "".join(f",{key}={value}" for key, value in props.items())
+        return ["-device", f"nvme,drive=kit_disk{number},bus={ports.new()}{extra}"]
+    block = {key: props.pop(key) for key in ("logical_block_size", "physical_block_size") if key in props}
+    serial = props.pop("serial")
+    args = ["-device", f"nvme-subsys,id=kit_subsys{number},nqn=kit{number}"]
+    for path in range(paths):
+        extra = "".join(f",{key}={value}" for key, value in props.items())
+        args += ["-device", f"nvme,id=kit_ctrl{number}_{path},subsys=kit_subsys{number},serial={serial},"
+                            f"bus={ports.new()}{extra}"]
+    extra = "".join(f",{key}={value}" for key, value in block.items())
+    return args + ["-device", f"nvme-ns,drive=kit_disk{number},bus=kit_ctrl{number}_0,nsid=1,shared=on{extra}"]
+
+
 def device_args(disks, p2p, directory):
     """QEMU arguments of the disks (created in directory) and of the P2P memory."""
     ports = Ports(p2p == "switch")
@@ -114,10 +133,9 @@ def device_args(disks, p2p, directory):
         props = {"serial": f"kit{number}", **props}
         if "logical_block_size" in props:
             props.setdefault("physical_block_size", props["logical_block_size"])
-        extra = "".join(f",{key}={value}" for key, value in props.items())
         args += ["-drive", f"if=none,id=kit_disk{number},format=raw,cache=unsafe,"
-                           f"discard=unmap,file={path.replace(',', ',,')}",
-                 "-device", f"nvme,drive=kit_disk{number},bus={ports.new()}{extra}"]
+                           f"discard=unmap,file={path.replace(',', ',,')}"]
+        args += controller_args(number, props, ports)
     if p2p != "none":
         args += ["-object", f"memory-backend-ram,id=kit_p2p,size={P2P_SIZE},share=on",
                  "-device", f"ivshmem-plain,memdev=kit_p2p,bus={ports.new()}"]

@@ -175,7 +175,8 @@ TEST_F_TIMEOUT(invalidate, revoke, 300)
 		EXPECT_FALSE(self->b.saw_eagain);
 		EXPECT_EQ(0ULL, stats_of(_metadata, e).mapped);
 
-		ret = ring_rw(&e->ring, IORING_OP_WRITE_FIXED, e->disk.fd, SLOT, 0, 65536, XFER_POS);
+		ret = ring_rw(&e->ring, IORING_OP_WRITE_FIXED, e->disk.fd, SLOT, 0, 65536,
+			      XFER_POS);
 		EXPECT_GT(0, ret);
 		EXPECT_NE(-EAGAIN, ret);
 		ASSERT_EQ(0, ring_clear(&e->ring, SLOT));
