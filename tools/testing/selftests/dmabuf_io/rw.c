@@ -209,6 +209,8 @@ TEST_F_TIMEOUT(rw, prp_and_sgl, 900)
 			size_t len = (size_t)j * j * j * lbs;
 			size_t off = (size_t)j * 3 * lbs;
 
+			if (off + len > self->t.x.mem->size)
+				break;
 			check(_metadata, &self->t.x, false, off, len, XFER_POS);
 			check(_metadata, &self->t.x, true, off, len, XFER_POS);
 		}
