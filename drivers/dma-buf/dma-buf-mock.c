@@ -51,6 +51,17 @@ static void idle_end(struct dma_buf_mock *mock)
 	mock->idle = false;
 }
 
+static void check_left(struct dma_buf_mock *mock)
+{
+	struct mock_store *store;
+
+	list_for_each_entry(store, &mock->left, list)
+		if (!mock_store_is_poisoned(store)) {
+			mock->stats.violations++;
+			mock_store_poison(store);
+		}
+}
+
 /**
  * dma_buf_mock_check() - look for traces of accesses that must not have been
  * @mock: the exporter
@@ -59,19 +70,13 @@ static void idle_end(struct dma_buf_mock *mock)
  */
 void dma_buf_mock_check(struct dma_buf_mock *mock)
 {
-	struct mock_store *store;
-
 	dma_resv_assert_held(mock->dmabuf->resv);
 
 	if (mock->idle) {
 		idle_end(mock);
 		idle_begin(mock);
 	}
-	list_for_each_entry(store, &mock->left, list)
-		if (!mock_store_is_poisoned(store)) {
-			mock->stats.violations++;
-			mock_store_poison(store);
-		}
+	check_left(mock);
 }
 
 static int mock_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
@@ -285,9 +290,9 @@ static void mock_release(struct dma_buf *dmabuf)
 	struct mock_store *store, *next;
 
 	dma_buf_mock_exit_moves(mock);
-	dma_resv_lock(dmabuf->resv, NULL);
-	dma_buf_mock_check(mock);
-	dma_resv_unlock(dmabuf->resv);
+	/* Nobody is left to lock out, and the inode with its mappings is gone */
+	idle_end(mock);
+	check_left(mock);
 	/* Too late for the statistics */
 	WARN(mock->stats.violations, "dma_buf_mock: %llu accesses to memory that was not mapped\n",
 	     mock->stats.violations);
