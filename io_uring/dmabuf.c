@@ -126,6 +126,8 @@ int io_dmabuf_import(struct io_kiocb *req, struct iov_iter *iter,
 		return -EOPNOTSUPP;
 	if (req->file != idb->target)
 		return -EBADF;
+	if (!(imu->dir & (1 << ddir)))
+		return -EACCES;
 
 	iov_iter_dmabuf(iter, ddir, idb->db, offset, len);
 	return 0;

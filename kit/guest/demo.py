@@ -19,6 +19,8 @@ be, including what the kernel has counted by itself; else the reasons are printe
   --break=disk     change one byte on the disk before it is read back
   --break=sender   kill the sender half way
                    (both must make the demo fail)
+
+kit/guest/paths.py runs it in ways that make the programs work hard.
 """
 import getopt
 import hashlib
@@ -174,16 +176,20 @@ class Demo:
         self.programs.append(sender)
         return receiver, sender, deadline
 
+    def disturb(self, receiver, sender):
+        """Called every moment while they work."""
+        if self.opts["--break"] == "sender" and self.half_way():
+            say("killing the sender, as asked to")
+            sender.proc.kill()
+            self.opts["--break"] = "done"
+
     def transfer(self):
         with tempfile.TemporaryDirectory() as directory:
             report = os.path.join(directory, "report")
             receiver, sender, deadline = self.start(report)
             while receiver.proc.poll() is None:
                 self.look(receiver)
-                if self.opts["--break"] == "sender" and self.half_way():
-                    say("killing the sender, as asked to")
-                    sender.proc.kill()
-                    self.opts["--break"] = "done"
+                self.disturb(receiver, sender)
                 if time.monotonic() > deadline:
                     raise DemoError("no end within --limit")
                 time.sleep(0.2)

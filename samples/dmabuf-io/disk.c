@@ -130,7 +130,7 @@ static void disk_write_done(struct receiver *rx, struct op *op,
 	int res = cqe->res;
 
 	/* Interrupted before it began: like a write of nothing. */
-	if (res == -EINTR || res == -EAGAIN) {
+	if (res == -EINTR) {
 		disk_write(rx, write);
 		return;
 	}

@@ -34,8 +34,11 @@ int loop_init(struct receiver *rx, unsigned int cq_entries)
 	int ret;
 
 	ret = io_uring_queue_init_params(SQ_ENTRIES, &rx->ring, &p);
-	if (ret)
+	if (ret) {
+		/* There is nothing for loop_exit() to do, but it may be zeroed. */
+		rx->ring.ring_fd = -1;
 		fprintf(stderr, "receiver: io_uring: %s\n", strerror(-ret));
+	}
 	return ret;
 }
 

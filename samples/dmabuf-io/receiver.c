@@ -14,7 +14,9 @@
  * memory belongs to the disk. A slow disk then means that less and less memory is
  * left to the NIC. That is why there is a limit on what is received but not
  * stored, beyond which the stream is left in the socket: TCP's own flow control
- * does the rest, and nothing is dropped.
+ * does the rest. What counts are buffers, not bytes, since a small packet takes as
+ * much of the memory as a large one. Should the NIC run out of them all the same,
+ * it drops packets, which TCP sends again.
  *
  * stream.h says what the stream looks like.
  */
@@ -101,13 +103,13 @@ void receiver_release(struct receiver *rx, struct piece *piece)
 /* Ask for more if there is room for a good part of the limit. */
 static void receive_more(struct receiver *rx)
 {
-	__u64 end;
+	__u64 used = rx->zcrx.held * rx->zcrx.buf_size, end;
 
 	if (rx->zcrx.armed || rx->eof || receiver_stopping(rx) ||
-	    rx->outstanding > rx->limit / 2)
+	    used > rx->limit / 2)
 		return;
 	/* Where a request ends there is a cut, so let it be between blocks. */
-	end = (rx->received + rx->limit - rx->outstanding) & -STREAM_ALIGN;
+	end = (rx->received + rx->limit - used) & -STREAM_ALIGN;
 	if (end > rx->received)
 		zcrx_recv(rx, end - rx->received);
 }
@@ -310,9 +312,11 @@ static void receiver_trailer(struct receiver *rx, struct stream_trailer *trailer
 
 static void receiver_reply(struct receiver *rx)
 {
-	struct stream_reply reply = { .stored = htole64(rx->received) };
+	struct stream_reply reply = { .stored = htole64(rx->stored) };
 
-	if (send(rx->sock, &reply, sizeof(reply), MSG_NOSIGNAL) != sizeof(reply))
+	if (rx->stored != rx->received)
+		fail(rx, "%llu bytes stored of %llu received", rx->stored, rx->received);
+	else if (send(rx->sock, &reply, sizeof(reply), MSG_NOSIGNAL) != sizeof(reply))
 		fail(rx, "telling the sender: %s", strerror(errno));
 }
 

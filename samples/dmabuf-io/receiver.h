@@ -64,6 +64,8 @@ struct zcrx {
 	__u32		id;
 	__u64		area_token;
 	__u32		buf_size;
+	__u32		*pieces_in;	/* each buffer: those that we have of it */
+	__u64		held;		/* buffers of which we have a piece */
 	bool		armed;		/* a receive request is under way */
 	__u64		armed_left;	/* bytes that it may still deliver */
 	bool		alloc_fail;	/* an event to be armed again */

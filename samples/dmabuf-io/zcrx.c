@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -33,7 +34,11 @@ static int zcrx_alloc_region(struct zcrx *zcrx)
 	zcrx->region_size = (size + page - 1) & ~(page - 1);
 	zcrx->region = mmap(NULL, zcrx->region_size, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return zcrx->region == MAP_FAILED ? -errno : 0;
+	if (zcrx->region == MAP_FAILED) {
+		zcrx->region = NULL;
+		return -errno;
+	}
+	return 0;
 }
 
 static int zcrx_register(struct receiver *rx, unsigned int ifindex,
@@ -155,6 +160,11 @@ int zcrx_init(struct receiver *rx, const char *ifname, unsigned int queue,
 			break;
 		try /= 2;
 	}
+	if (!ret) {
+		zcrx->pieces_in = calloc(rx->dmabuf_size / zcrx->buf_size,
+					 sizeof(*zcrx->pieces_in));
+		ret = zcrx->pieces_in ? 0 : -ENOMEM;
+	}
 	if (ret)
 		goto err;
 	return 0;
@@ -235,6 +245,8 @@ static void zcrx_recv_done(struct receiver *rx, struct op *op,
 		return;
 	}
 	zcrx->pieces++;
+	if (!zcrx->pieces_in[(zcqe->off & ~IORING_ZCRX_AREA_MASK) / zcrx->buf_size]++)
+		zcrx->held++;
 	zcrx->armed_left -= cqe->res;
 	receiver_piece(rx, zcqe->off & ~IORING_ZCRX_AREA_MASK, zcqe->off, cqe->res);
 }
@@ -287,6 +299,9 @@ void zcrx_return(struct receiver *rx, __u64 off)
 	__u32 tail = *zcrx->rq_tail;
 	int ret;
 
+	if (!--zcrx->pieces_in[(off & ~IORING_ZCRX_AREA_MASK) / zcrx->buf_size])
+		zcrx->held--;
+
 	/*
 	 * The kernel looks at the ring when the NIC needs buffers. If the ring is
 	 * full before that, ask it to look now.
@@ -321,4 +336,5 @@ void zcrx_exit(struct receiver *rx)
 {
 	if (rx->zcrx.region)
 		munmap(rx->zcrx.region, rx->zcrx.region_size);
+	free(rx->zcrx.pieces_in);
 }

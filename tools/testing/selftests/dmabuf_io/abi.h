@@ -10,6 +10,7 @@
 #include <linux/io_uring.h>
 #include <linux/types.h>
 #include <linux/vfio.h>
+#include <stddef.h>
 
 /* in dio_rsrc_update.flags: data points at struct dio_regbuf_desc, not iovecs */
 #define DIO_UPDATE_EXTENDED	0x2U
@@ -44,6 +45,29 @@ struct dio_regbuf_desc {
 static_assert(sizeof(struct dio_rsrc_update) == sizeof(struct io_uring_rsrc_update2),
 	      "the update structure keeps its size");
 static_assert(sizeof(struct dio_regbuf_desc) == 80, "the descriptor is 80 bytes");
+
+#ifdef IORING_RSRC_UPDATE_EXTENDED
+static_assert(!(IORING_RSRC_UPDATE_EXTENDED ^ DIO_UPDATE_EXTENDED), "the flag keeps its value");
+static_assert(!(IO_REGBUF_TYPE_EMPTY ^ DIO_TYPE_EMPTY), "the types keep their values");
+static_assert(!(IO_REGBUF_TYPE_UADDR ^ DIO_TYPE_UADDR), "the types keep their values");
+static_assert(!(IO_REGBUF_TYPE_DMABUF ^ DIO_TYPE_DMABUF), "the types keep their values");
+static_assert(offsetof(struct dio_rsrc_update, flags) ==
+	      offsetof(struct io_uring_rsrc_update2, flags), "flags is where it was");
+static_assert(sizeof(struct dio_regbuf_desc) == sizeof(struct io_uring_regbuf_desc),
+	      "the descriptor keeps its size");
+static_assert(offsetof(struct dio_regbuf_desc, flags) ==
+	      offsetof(struct io_uring_regbuf_desc, flags), "flags is where it was");
+static_assert(offsetof(struct dio_regbuf_desc, size) ==
+	      offsetof(struct io_uring_regbuf_desc, size), "size is where it was");
+static_assert(offsetof(struct dio_regbuf_desc, uaddr) ==
+	      offsetof(struct io_uring_regbuf_desc, uaddr), "uaddr is where it was");
+static_assert(offsetof(struct dio_regbuf_desc, dmabuf_fd) ==
+	      offsetof(struct io_uring_regbuf_desc, dmabuf_fd), "dmabuf_fd is where it was");
+static_assert(offsetof(struct dio_regbuf_desc, target_fd) ==
+	      offsetof(struct io_uring_regbuf_desc, target_fd), "target_fd is where it was");
+static_assert(offsetof(struct dio_regbuf_desc, resv) ==
+	      offsetof(struct io_uring_regbuf_desc, __resv), "__resv is where it was");
+#endif
 
 #ifndef VFIO_DEVICE_FEATURE_DMA_BUF
 #define VFIO_DEVICE_FEATURE_DMA_BUF 11

@@ -20,11 +20,15 @@ unsigned long env_num(const char *name, unsigned long def)
 
 static int give_up(struct env *e, int err, const char *why)
 {
-	if (err == ENV_SKIP)
-		snprintf(e->why, sizeof(e->why), "%s", why);
-	else
-		snprintf(e->why, sizeof(e->why), "%s: %s", why, strerror(-err));
+	snprintf(e->why, sizeof(e->why), "%s: %s", why, strerror(-err));
 	return err;
+}
+
+/* What the machine lacks is a reason to skip, unless it was said to have all */
+static int lacks(struct env *e, const char *why)
+{
+	snprintf(e->why, sizeof(e->why), "%s", why);
+	return env_required() ? -EOPNOTSUPP : ENV_SKIP;
 }
 
 static int open_vfio(struct env *e)
@@ -36,7 +40,7 @@ static int open_vfio(struct env *e)
 		return 0;
 	err = vfio_open(&e->vfio, &why);
 	if (err == -ENODEV && !getenv("DMABUF_IO_P2P"))
-		return give_up(e, ENV_SKIP, why);
+		return lacks(e, why);
 	if (err)
 		return give_up(e, err, why);
 	e->have_vfio = true;
@@ -55,7 +59,7 @@ int env_mem(struct env *e, struct mem *m, enum mem_kind kind, size_t size)
 	}
 	err = mem_alloc(m, kind, size, &e->vfio, &why);
 	if (err == -EOPNOTSUPP || err == -ENOENT)
-		return give_up(e, ENV_SKIP, why);
+		return lacks(e, why);
 	return err ? give_up(e, err, why) : 0;
 }
 
@@ -77,7 +81,6 @@ int env_mem_free(struct env *e, struct mem *m)
 
 int env_open(struct env *e, enum mem_kind kind, size_t size, unsigned int ring_flags)
 {
-	bool require = env_num("DMABUF_IO_REQUIRE", 0);
 	const char *why = "";
 	int err;
 
@@ -91,14 +94,12 @@ int env_open(struct env *e, enum mem_kind kind, size_t size, unsigned int ring_f
 		return give_up(e, e->log, "can't read the kernel log");
 
 	err = disk_open(&e->disk, &why);
-	if (err == -ENODEV && !require)
-		return give_up(e, ENV_SKIP, why);
+	if (err == -ENODEV)
+		return lacks(e, why);
 	if (err)
 		return give_up(e, err, why);
-	if (!ring_supports_dmabuf()) {
-		why = "this kernel has no dma-buf registered buffers";
-		return give_up(e, require ? -EOPNOTSUPP : ENV_SKIP, why);
-	}
+	if (!ring_supports_dmabuf())
+		return lacks(e, "this kernel has no dma-buf registered buffers");
 
 	err = env_mem(e, &e->mem, kind, size);
 	if (err)

@@ -6,8 +6,8 @@
  * DMABUF_IO_DISK      scratch disk, its content is lost (required)
  * DMABUF_IO_P2P       PCI address of a device bound to vfio-pci whose BAR is
  *                     memory, or "auto"; if set, the device has to be there
- * DMABUF_IO_REQUIRE   1: a kernel without dma-buf registered buffers, or no
- *                     scratch disk, is a failure and not a reason to skip
+ * DMABUF_IO_REQUIRE   1: whatever the kernel or the machine lacks is a failure
+ *                     and not a reason to skip
  * DMABUF_IO_SEED      start of the random sequences (1)
  * DMABUF_IO_ROUNDS    length of the random tests (150)
  */
@@ -54,5 +54,6 @@ int env_mem_free(struct env *e, struct mem *m);
 /* Positive number from the environment */
 unsigned long env_num(const char *name, unsigned long def);
 #define env_rounds()	env_num("DMABUF_IO_ROUNDS", 150)
+#define env_required()	(env_num("DMABUF_IO_REQUIRE", 0) != 0)
 
 #endif /* DMABUF_IO_ENV_H */

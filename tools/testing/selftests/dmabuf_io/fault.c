@@ -67,7 +67,7 @@ FIXTURE_SETUP(fault)
 		    !sysfs_get(self->t.old[i], sizeof(self->t.old[i]), "%s", injectors[i]))
 			continue;
 		env_close(&self->t.e);
-		SKIP(return, "the kernel has no fault injection");
+		LACKS(return, "the kernel has no fault injection");
 	}
 	/* Allocations that may sleep are the ones to fail, and single pages as well */
 	for (i = 0; i < ARRAY_SIZE(injectors); i++)

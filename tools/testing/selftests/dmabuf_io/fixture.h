@@ -8,6 +8,13 @@
 
 #define MIB(n)		((size_t)(n) << 20)
 
+/* SKIP() for what the kernel or the machine lacks, see DMABUF_IO_REQUIRE */
+#define LACKS(statement, ...) do {					\
+	ASSERT_FALSE(env_required())					\
+		TH_LOG(__VA_ARGS__);					\
+	SKIP(statement, __VA_ARGS__);					\
+} while (0)
+
 /* In FIXTURE_SETUP, which has to return if this is false */
 static inline bool fixture_open(struct __test_metadata *_metadata, struct env *e,
 				enum mem_kind kind, size_t size, unsigned int ring_flags)

@@ -65,9 +65,9 @@ FIXTURE_TEARDOWN(lifetime)
 /* Start I/O that takes a while and see that it is under way */
 static void start(struct __test_metadata *_metadata, struct lifetime *t, bool write)
 {
-	ASSERT_EQ(0, burst_prepare(&t->b, &t->e, &t->e.mem, write))
+	ASSERT_EQ(0, burst_prepare(&t->b, &t->e, &t->e.mem, write, IN_FLIGHT))
 		TH_LOG("%s", t->b.why);
-	ASSERT_EQ(0, burst_start(&t->b, t->e.disk.fd, SLOT, IN_FLIGHT))
+	ASSERT_EQ(0, burst_start(&t->b, t->e.disk.fd, SLOT, 0))
 		TH_LOG("%s", t->b.why);
 }
 
@@ -143,7 +143,7 @@ TEST_F_TIMEOUT(lifetime, close_dmabuf, 120)
 {
 	struct env *e = &self->t.e;
 
-	ASSERT_EQ(0, burst_prepare(&self->t.b, e, &e->mem, true))
+	ASSERT_EQ(0, burst_prepare(&self->t.b, e, &e->mem, true, IN_FLIGHT))
 		TH_LOG("%s", self->t.b.why);
 	if (!mem_is_peer(variant->kind)) {
 		munmap(e->mem.va, e->mem.size);
@@ -175,8 +175,10 @@ TEST_F_TIMEOUT(lifetime, close_target, 120)
 		TH_LOG("%s", self->t.x.why);
 
 	/* In flight while the last descriptor goes */
-	ASSERT_EQ(0, burst_prepare(&self->t.b, e, &e->mem, false));
-	ASSERT_EQ(0, burst_submit(&self->t.b, fd2, SLOT, IN_FLIGHT, 0));
+	ASSERT_EQ(0, burst_prepare(&self->t.b, e, &e->mem, false, IN_FLIGHT))
+		TH_LOG("%s", self->t.b.why);
+	ASSERT_EQ(0, burst_start(&self->t.b, fd2, SLOT, 0))
+		TH_LOG("%s", self->t.b.why);
 	close(fd2);
 	finish(_metadata, &self->t);
 
@@ -270,6 +272,8 @@ TEST_F_TIMEOUT(lifetime, close_ring_in_flight, 120)
 		start(_metadata, &self->t, w);
 		ring_exit(&self->t.e.ring);
 		expect_attached(_metadata, self->t.e.mem.ino, 0);
+		EXPECT_EQ(0, burst_check(&self->t.b))
+			TH_LOG("%s", self->t.b.why);
 		ASSERT_EQ(0, ring_init(&self->t.e.ring, 64, 0));
 		ASSERT_EQ(0, ring_sparse(&self->t.e.ring, ENV_SLOTS));
 		ASSERT_EQ(0, ring_set_dmabuf(&self->t.e.ring, SLOT, self->t.e.mem.fd,
@@ -285,7 +289,8 @@ TEST_F_TIMEOUT(lifetime, kill_in_flight, 120)
 
 	ASSERT_EQ(0, ring_clear(&e->ring, SLOT));
 	for (i = 0; i < 6; i++) {
-		ASSERT_EQ(0, burst_prepare(&self->t.b, e, &e->mem, i & 1));
+		ASSERT_EQ(0, burst_prepare(&self->t.b, e, &e->mem, i & 1, IN_FLIGHT))
+			TH_LOG("%s", self->t.b.why);
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid) {
@@ -293,7 +298,7 @@ TEST_F_TIMEOUT(lifetime, kill_in_flight, 120)
 			if (ring_init(&e->ring, 64, i & 2 ? IORING_SETUP_SQPOLL : 0) ||
 			    ring_sparse(&e->ring, ENV_SLOTS) ||
 			    ring_set_dmabuf(&e->ring, SLOT, e->mem.fd, e->disk.fd) ||
-			    burst_submit(&self->t.b, e->disk.fd, SLOT, IN_FLIGHT, 0))
+			    burst_start(&self->t.b, e->disk.fd, SLOT, 0))
 				_exit(1);
 			kill(getpid(), SIGKILL);
 			_exit(2);
@@ -302,6 +307,9 @@ TEST_F_TIMEOUT(lifetime, kill_in_flight, 120)
 		ASSERT_TRUE(WIFSIGNALED(status))
 			TH_LOG("child exited with %d", WEXITSTATUS(status));
 		expect_attached(_metadata, e->mem.ino, 0);
+		/* Whatever was done is either done right or not at all */
+		EXPECT_EQ(0, burst_check(&self->t.b))
+			TH_LOG("%s", self->t.b.why);
 	}
 }
 
@@ -330,7 +338,7 @@ TEST_F_TIMEOUT(lifetime, fork_shares, 120)
 	}
 }
 
-/* To another ring: refused, or it works and the source may go */
+/* To another ring, and then the ring that it came from lets go of it */
 TEST_F_TIMEOUT(lifetime, clone_buffers, 120)
 {
 	struct {
@@ -338,24 +346,16 @@ TEST_F_TIMEOUT(lifetime, clone_buffers, 120)
 	} clone = { .src_fd = self->t.e.ring.fd };
 	struct env *e = &self->t.e;
 	struct ring r;
-	int ret;
 
 	ASSERT_EQ(0, ring_init(&r, 8, 0));
-	ret = ring_register(&r, REGISTER_CLONE_BUFFERS, &clone, 1);
-	if (!ret) {
-		ASSERT_EQ(0, ring_unregister(&e->ring));
-		self->t.x.ring = &r;
-		EXPECT_EQ(0, xfer_read(&self->t.x, 0, MIB(2), XFER_POS))
-			TH_LOG("%s", self->t.x.why);
-		EXPECT_EQ(0, xfer_write(&self->t.x, 0, MIB(2), XFER_POS))
-			TH_LOG("%s", self->t.x.why);
-	} else {
-		EXPECT_TRUE(ret == -EINVAL || ret == -EOPNOTSUPP)
-			TH_LOG("%d", ret);
-		EXPECT_EQ(0, xfer_read(&self->t.x, 0, MIB(2), XFER_POS))
-			TH_LOG("%s", self->t.x.why);
-		ASSERT_EQ(0, ring_unregister(&e->ring));
-	}
+	ASSERT_EQ(0, ring_register(&r, REGISTER_CLONE_BUFFERS, &clone, 1));
+	ASSERT_EQ(0, ring_unregister(&e->ring));
+	expect_attached(_metadata, e->mem.ino, 1);
+	self->t.x.ring = &r;
+	EXPECT_EQ(0, xfer_read(&self->t.x, 0, MIB(2), XFER_POS))
+		TH_LOG("%s", self->t.x.why);
+	EXPECT_EQ(0, xfer_write(&self->t.x, 0, MIB(2), XFER_POS))
+		TH_LOG("%s", self->t.x.why);
 	ring_exit(&r);
 	expect_attached(_metadata, e->mem.ino, 0);
 }

@@ -252,7 +252,7 @@ TEST_F_TIMEOUT(modes, few_tags, 600)
 	ASSERT_EQ(0, sysfs_set("4", "/sys/block/%s/queue/nr_requests", name));
 	for (w = 0; w < 2; w++) {
 		check_chunks(_metadata, &self->t, variant->sqe_flags, 65536, w);
-		ASSERT_EQ(0, burst_prepare(&b, &self->t.e, &self->t.e.mem, w))
+		ASSERT_EQ(0, burst_prepare(&b, &self->t.e, &self->t.e.mem, w, 24))
 			TH_LOG("%s", b.why);
 		ASSERT_EQ(0, burst_submit(&b, self->t.e.disk.fd, 0, 24, variant->sqe_flags))
 			TH_LOG("%s", b.why);
@@ -285,12 +285,13 @@ TEST_F_TIMEOUT(modes, shared_buffer, 300)
 	EXPECT_EQ(0, xfer_write(&self->t.x, 4096, MIB(2), XFER_POS))
 		TH_LOG("%s", self->t.x.why);
 
-	/* The second burst reads the same bytes into the same buffer */
+	/* Each ring does one half of the requests */
 	e2 = self->t.e;
 	e2.ring = other;
-	ASSERT_EQ(0, burst_prepare(&a, &self->t.e, &self->t.e.mem, false));
+	ASSERT_EQ(0, burst_prepare(&a, &self->t.e, &self->t.e.mem, false, 32));
 	b = a;
 	b.e = &e2;
+	b.nr = 16;
 	ASSERT_EQ(0, burst_submit(&a, self->t.e.disk.fd, 9, 16, variant->sqe_flags));
 	ASSERT_EQ(0, burst_submit(&b, self->t.e.disk.fd, 3, 16, variant->sqe_flags));
 	EXPECT_EQ(0, burst_reap(&b, NULL));
@@ -298,6 +299,8 @@ TEST_F_TIMEOUT(modes, shared_buffer, 300)
 	EXPECT_EQ(32U, a.full + b.full);
 	EXPECT_EQ(0, burst_check(&a))
 		TH_LOG("%s", a.why);
+	EXPECT_EQ(0, burst_check(&b))
+		TH_LOG("%s", b.why);
 	ring_exit(&e2.ring);
 }
 

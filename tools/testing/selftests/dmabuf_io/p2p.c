@@ -71,9 +71,9 @@ static void check_both_ways(struct __test_metadata *_metadata, struct p2p *t)
 
 static void start(struct __test_metadata *_metadata, struct p2p *t, bool write)
 {
-	ASSERT_EQ(0, burst_prepare(&t->b, &t->e, &t->e.mem, write))
+	ASSERT_EQ(0, burst_prepare(&t->b, &t->e, &t->e.mem, write, IN_FLIGHT))
 		TH_LOG("%s", t->b.why);
-	ASSERT_EQ(0, burst_start(&t->b, t->e.disk.fd, SLOT, IN_FLIGHT))
+	ASSERT_EQ(0, burst_start(&t->b, t->e.disk.fd, SLOT, 0))
 		TH_LOG("%s", t->b.why);
 }
 
@@ -87,15 +87,12 @@ static time_t now(void)
 
 static void expect_io_fails(struct __test_metadata *_metadata, struct p2p *t)
 {
-	int i, ret;
+	int i;
 
-	for (i = 0; i < 4; i++) {
-		ret = ring_rw(&t->e.ring, i & 1 ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED,
-			      t->e.disk.fd, SLOT, 0, 65536, XFER_POS);
-		EXPECT_GT(0, ret);
-		EXPECT_NE(-EAGAIN, ret);
-		EXPECT_NE(-ETIME, ret);
-	}
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(-ENODEV, ring_rw(&t->e.ring, i & 1 ? IORING_OP_WRITE_FIXED :
+					   IORING_OP_READ_FIXED, t->e.disk.fd, SLOT, 0, 65536,
+					   XFER_POS));
 }
 
 /*
@@ -165,25 +162,30 @@ TEST_F_TIMEOUT(p2p, revoke_idle, 300)
 TEST_F_TIMEOUT(p2p, revoke_in_flight, 600)
 {
 	struct vfio_dev *v = &self->t.e.vfio;
+	unsigned int done = 0, failed = 0;
 	time_t begin;
 	int i;
 
-	for (i = 0; i < 10; i++) {
+	for (i = 0; i < 10 || (!failed && i < 30); i++) {
 		start(_metadata, &self->t, i & 1);
 		begin = now();
 		ASSERT_EQ(0, vfio_set_memory(v, false));
 		EXPECT_GE(REVOKE_S, now() - begin);
 		ASSERT_EQ(0, burst_reap(&self->t.b, NULL))
 			TH_LOG("%s", self->t.b.why);
-		EXPECT_FALSE(self->t.b.saw_eagain);
+		EXPECT_TRUE(!self->t.b.other || self->t.b.first_error == -ENODEV)
+			TH_LOG("error %d", self->t.b.first_error);
+		done += self->t.b.full;
+		failed += self->t.b.other;
 		expect_io_fails(_metadata, &self->t);
 		ASSERT_EQ(0, vfio_set_memory(v, true));
 		/* A request that was reported as done has moved its data */
-		if (self->t.b.full) {
-			EXPECT_EQ(0, burst_check(&self->t.b))
-				TH_LOG("%s", self->t.b.why);
-		}
+		EXPECT_EQ(0, burst_check(&self->t.b))
+			TH_LOG("%s", self->t.b.why);
 	}
+	/* It came in the middle: some were done, others were not */
+	EXPECT_LT(0U, done);
+	EXPECT_LT(0U, failed);
 	check_both_ways(_metadata, &self->t);
 }
 
@@ -191,16 +193,13 @@ TEST_F_TIMEOUT(p2p, register_while_revoked, 120)
 {
 	struct vfio_dev *v = &self->t.e.vfio;
 	struct env *e = &self->t.e;
-	int ret;
 
 	ASSERT_EQ(0, ring_clear(&e->ring, SLOT));
 	ASSERT_EQ(0, vfio_set_memory(v, false));
-	ret = ring_set_dmabuf(&e->ring, SLOT, e->mem.fd, e->disk.fd);
-	if (!ret)
-		expect_io_fails(_metadata, &self->t);
+	EXPECT_EQ(-ENODEV, ring_set_dmabuf(&e->ring, SLOT, e->mem.fd, e->disk.fd));
+	EXPECT_EQ(0, watch_wait_attached(e->mem.ino, 0, WAIT_MS));
 	ASSERT_EQ(0, vfio_set_memory(v, true));
-	if (ret)
-		ASSERT_EQ(0, ring_set_dmabuf(&e->ring, SLOT, e->mem.fd, e->disk.fd));
+	ASSERT_EQ(0, ring_set_dmabuf(&e->ring, SLOT, e->mem.fd, e->disk.fd));
 	check_both_ways(_metadata, &self->t);
 }
 
@@ -219,7 +218,8 @@ TEST_F_TIMEOUT(p2p, close_device_idle, 120)
 	close_vfio(&self->t);
 	expect_io_fails(_metadata, &self->t);
 	EXPECT_EQ(0, ring_clear(&self->t.e.ring, SLOT));
-	EXPECT_GT(0, ring_set_dmabuf(&self->t.e.ring, SLOT, self->t.e.mem.fd, self->t.e.disk.fd));
+	EXPECT_EQ(-ENODEV, ring_set_dmabuf(&self->t.e.ring, SLOT, self->t.e.mem.fd,
+					   self->t.e.disk.fd));
 	EXPECT_EQ(0, watch_wait_attached(self->t.e.mem.ino, 0, WAIT_MS));
 }
 
@@ -233,7 +233,9 @@ TEST_F_TIMEOUT(p2p, close_device_in_flight, 120)
 	EXPECT_GE(REVOKE_S, now() - begin);
 	ASSERT_EQ(0, burst_reap(&self->t.b, NULL))
 		TH_LOG("%s", self->t.b.why);
-	EXPECT_FALSE(self->t.b.saw_eagain);
+	EXPECT_LT(0U, self->t.b.full);
+	EXPECT_TRUE(!self->t.b.other || self->t.b.first_error == -ENODEV)
+		TH_LOG("error %d", self->t.b.first_error);
 	expect_io_fails(_metadata, &self->t);
 }
 
@@ -260,7 +262,7 @@ TEST_F_TIMEOUT(p2p, device_reset, 120)
 {
 	check_both_ways(_metadata, &self->t);
 	if (ioctl(self->t.e.vfio.device, VFIO_DEVICE_RESET))
-		SKIP(return, "the peer device can't be reset");
+		LACKS(return, "the peer device can't be reset");
 	ASSERT_EQ(0, vfio_set_memory(&self->t.e.vfio, true));
 	check_both_ways(_metadata, &self->t);
 }

@@ -202,7 +202,7 @@ TEST_F_TIMEOUT(rw, prp_and_sgl, 900)
 	char old[32];
 
 	if (sysfs_get(old, sizeof(old), "%s", path))
-		SKIP(return, "the disk is not driven by nvme-pci");
+		LACKS(return, "the disk is not driven by nvme-pci");
 	for (i = 0; i < ARRAY_SIZE(threshold); i++) {
 		ASSERT_EQ(0, sysfs_set(threshold[i], "%s", path));
 		for (j = 1; j < 20; j++) {

@@ -219,7 +219,7 @@ TEST_F_TIMEOUT(target, nvme_char_device, 120)
 	snprintf(path, sizeof(path), "/dev/ng%s", self->t.e.disk.name + strlen("nvme"));
 	fd = open(path, O_RDWR);
 	if (fd < 0)
-		SKIP(return, "no %s", path);
+		LACKS(return, "no %s", path);
 	expect_refused(_metadata, &self->t, fd);
 	close(fd);
 }
@@ -229,7 +229,7 @@ TEST_F_TIMEOUT(target, null_blk, 120)
 	int fd = open("/dev/nullb0", O_RDWR | O_DIRECT);
 
 	if (fd < 0)
-		SKIP(return, "no /dev/nullb0");
+		LACKS(return, "no /dev/nullb0");
 	expect_refused(_metadata, &self->t, fd);
 	close(fd);
 }
@@ -239,7 +239,7 @@ TEST_F_TIMEOUT(target, loop, 120)
 	int fd;
 
 	if (stack_loop(&self->t.stacked, MIB(64)))
-		SKIP(return, "can't make a loop device");
+		LACKS(return, "can't make a loop device");
 	fd = open(self->t.stacked.path, O_RDWR | O_DIRECT);
 	ASSERT_LE(0, fd);
 	expect_refused(_metadata, &self->t, fd);
@@ -261,7 +261,7 @@ TEST_F_TIMEOUT(target, bounced, 120)
 
 	ASSERT_EQ(0, sysfs_get(cmdline, sizeof(cmdline), "/proc/cmdline"));
 	if (!strstr(cmdline, "swiotlb=force"))
-		SKIP(return, "not booted with swiotlb=force");
+		LACKS(return, "not booted with swiotlb=force");
 	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
 		ASSERT_EQ(0, env_mem(e, &m, kinds[i], MIB(2)))
 			TH_LOG("%s", e->why);
@@ -287,7 +287,7 @@ TEST_F_TIMEOUT(target, partition, 120)
 
 	err = stack_partition(&self->t.stacked, &self->t.e.disk, start, size);
 	if (err == -EBUSY || err == -ENOTTY)
-		SKIP(return, "can't add a partition");
+		LACKS(return, "can't add a partition");
 	ASSERT_EQ(0, err);
 	fd = open(self->t.stacked.path, O_RDWR | O_DIRECT);
 	witness = open(self->t.stacked.path, O_RDWR | O_DIRECT);
@@ -319,7 +319,7 @@ static void check_dm(struct __test_metadata *_metadata, struct target *t,
 
 	ret = stack_dm(&t->stacked, "dmabuf_io", target, params, MIB(48));
 	if (ret == -ENOENT || ret == -EOPNOTSUPP)
-		SKIP(return, "no device mapper target %s", target);
+		LACKS(return, "no device mapper target %s", target);
 	ASSERT_EQ(0, ret);
 	fd = open(t->stacked.path, O_RDWR | O_DIRECT);
 	witness = open(t->stacked.path, O_RDWR | O_DIRECT);

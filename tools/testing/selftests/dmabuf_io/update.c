@@ -3,6 +3,7 @@
  * The extended update with ordinary memory: the same as a classic registration
  * in every respect, also mixed with dma-bufs in one table and one call.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/uio.h>
 #include "fixture.h"
@@ -171,6 +172,49 @@ TEST_F_TIMEOUT(update, tags, 120)
 	ASSERT_EQ(0, ring_clear(r, 0));
 	ASSERT_EQ(0, ring_clear(r, 1));
 	EXPECT_EQ(-ETIME, ring_wait(r, &cqe, 200));
+}
+
+/* What fdinfo says about a slot: base and length, or that it is empty */
+static void expect_fdinfo(struct __test_metadata *_metadata, struct ring *r, unsigned int slot,
+			  const char *want)
+{
+	char path[64], line[256], got[64] = "(nothing)";
+	bool bufs = false;
+	unsigned int nr;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", r->fd);
+	f = fopen(path, "re");
+	ASSERT_NE(NULL, f);
+	while (fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, "UserBufs:", 9))
+			bufs = true;
+		else if (bufs && sscanf(line, " %u: %63s", &nr, got) != 2)
+			break;
+		else if (bufs && nr == slot)
+			break;
+	}
+	fclose(f);
+	EXPECT_STREQ(want, got)
+		TH_LOG("slot %u", slot);
+}
+
+TEST_F_TIMEOUT(update, fdinfo, 60)
+{
+	struct env *e = &self->t.e;
+	char memory[64];
+
+	snprintf(memory, sizeof(memory), "0x%llx/%zu", (unsigned long long)(uintptr_t)self->t.buf,
+		 LEN);
+	ASSERT_EQ(0, ring_set_dmabuf(&e->ring, 1, e->mem.fd, e->disk.fd));
+	ASSERT_EQ(0, ring_set_uaddr(&e->ring, 2, self->t.buf, LEN));
+	expect_fdinfo(_metadata, &e->ring, 0, "<none>");
+	expect_fdinfo(_metadata, &e->ring, 1, "0x0/1048576");
+	expect_fdinfo(_metadata, &e->ring, 2, memory);
+	ASSERT_EQ(0, ring_clear(&e->ring, 1));
+	ASSERT_EQ(0, ring_set_dmabuf(&e->ring, 2, e->mem.fd, e->disk.fd));
+	expect_fdinfo(_metadata, &e->ring, 1, "<none>");
+	expect_fdinfo(_metadata, &e->ring, 2, "0x0/1048576");
 }
 
 TEST_HARNESS_MAIN
