@@ -235,23 +235,26 @@ void blk_dmabuf_detach_all(struct blk_dmabuf *db)
  * @ops: the driver's operations
  *
  * To be called before the driver adds disks that have BLK_FEAT_DMABUF.  Undone
- * by blk_dmabuf_dev_unregister().
+ * by blk_dmabuf_dev_unregister().  @ddev and @set must stay there until the last
+ * of these disks is released.
  *
- * Context: any.
+ * Context: may sleep.
  */
 void blk_dmabuf_dev_register(struct blk_dmabuf_dev *ddev,
 			     struct blk_mq_tag_set *set,
 			     struct device *dma_dev,
 			     const struct blk_dmabuf_dev_ops *ops)
 {
+	mutex_lock(&blk_dmabuf_lock);
 	ddev->dma_dev = dma_dev;
 	ddev->set = set;
 	ddev->ops = ops;
 	INIT_LIST_HEAD(&ddev->attachments);
 	ddev->nr_attachments = 0;
-	ddev->dead = false;
 	init_waitqueue_head(&ddev->wait);
+	WRITE_ONCE(ddev->dead, false);
 	set->dmabuf_dev = ddev;
+	mutex_unlock(&blk_dmabuf_lock);
 }
 EXPORT_SYMBOL_GPL(blk_dmabuf_dev_register);
 

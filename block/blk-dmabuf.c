@@ -13,6 +13,7 @@
 
 #include "blk.h"
 #include "blk-dmabuf.h"
+#include "blk-rq-qos.h"
 
 /**
  * DOC: dma-bufs in the block layer
@@ -23,12 +24,17 @@
  * looking inside.  Queues say with BLK_FEAT_DMABUF that they can take such bios;
  * submit_bio_noacct() refuses them for all others.
  *
- * The mapping is found at the bottom, when a request has been allocated in the
- * queue that does the DMA.  A request holds its mapping from there until it is
- * freed, so an invalidation of the dma-buf waits for the requests that exist,
- * and these need nothing but the device to complete.  If there is no mapping, it
- * is made first, before the queue is entered; where the submitter may not sleep
- * the bio fails with BLK_STS_AGAIN.
+ * The mapping is found at the bottom, by the driver that does the DMA.  A request
+ * holds it from blk_rq_dmabuf_map(), when the driver issues it, until
+ * blk_rq_dmabuf_unmap(), when the device has completed it or the driver has given
+ * up on it.  That is what an invalidation of the dma-buf waits for.  Requests
+ * that are plugged, scheduled, or requeued by a reset of the device hold none.
+ *
+ * Where there is no mapping at that point, the request can't wait for one: it
+ * has entered the queue, and a holder of the dma-buf's reservation lock may be
+ * waiting in memory reclaim for the queue to thaw.  So the request is given up,
+ * and its bio parked until a worker has made a mapping and submits it again.
+ * Nobody has to sleep, and submitters do not notice.
  *
  * What can be known early is done early: blk_dmabuf_map_bdev() attaches and maps
  * at registration, so that a buffer that a device can't use is refused there.
@@ -61,86 +67,113 @@ static int blk_dmabuf_map(struct blk_dmabuf *db, struct blk_dmabuf_dev *ddev)
 	return ret;
 }
 
-static struct blk_dmabuf_dev *queue_dmabuf_dev(struct request_queue *q)
-{
-	return queue_is_mq(q) ? q->tag_set->dmabuf_dev : NULL;
-}
-
-/*
- * Make sure that the device of @q has a mapping of the bio's dma-buf.  Called
- * without a reference to the queue's usage counter, see "DOC: dma-buf importer".
+/**
+ * blk_rq_dmabuf_map - find the mapping that a request uses
+ * @rq: a request on a dma-buf, see blk_rq_is_dmabuf()
  *
- * Returns false if that can't be; @bio has been completed then.
+ * For drivers, before they issue @rq: the mapping and the memory behind it stay
+ * where they are until blk_rq_dmabuf_unmap().  On failure the driver fails the
+ * request with the returned status; if that is BLK_STS_AGAIN, @rq does not reach
+ * its submitter, but comes again when there is a mapping.
+ *
+ * Context: any but NMI.
+ * Return: BLK_STS_OK, BLK_STS_AGAIN if there is no mapping now, BLK_STS_NOTSUPP
+ * if the driver has not registered a &struct blk_dmabuf_dev.
  */
-bool blk_dmabuf_prepare_bio(struct request_queue *q, struct bio *bio)
+blk_status_t blk_rq_dmabuf_map(struct request *rq)
 {
-	struct blk_dmabuf_dev *ddev = queue_dmabuf_dev(q);
-	struct blk_dmabuf *db = bio_dmabuf(bio);
-	struct bio_list *bio_list = current->bio_list;
-	struct blk_dmabuf_att *att;
-	bool mapped;
-	int ret;
-
-	if (!ddev) {
-		bio_endio_status(bio, BLK_STS_NOTSUPP);
-		return false;
-	}
-
-	rcu_read_lock();
-	att = blk_dmabuf_att_find(db, ddev);
-	mapped = att && dma_buf_importer_mapped(&att->imp);
-	rcu_read_unlock();
-	if (likely(mapped))
-		return true;
-
-	if (bio->bi_opf & REQ_NOWAIT) {
-		bio_wouldblock_error(bio);
-		return false;
-	}
-	/* The exporter may have to read the buffer back from swap. */
-	current->bio_list = NULL;
-	ret = blk_dmabuf_map(db, ddev);
-	current->bio_list = bio_list;
-	if (ret) {
-		/* Not something that waiting would mend; see REQ_NOWAIT above. */
-		if (ret == -EAGAIN)
-			ret = -EIO;
-		bio_endio_status(bio, errno_to_blk_status(ret));
-		return false;
-	}
-	return true;
-}
-
-/*
- * Let @rq hold the mapping until blk_dmabuf_finish_rq().  Returns false if there
- * is none, because of an invalidation since blk_dmabuf_prepare_bio().
- */
-bool blk_dmabuf_start_rq(struct request *rq, struct bio *bio)
-{
-	struct blk_dmabuf_dev *ddev = rq->q->tag_set->dmabuf_dev;
+	struct blk_dmabuf_dev *ddev = queue_dmabuf_dev(rq->q);
 	struct dma_buf_mapping *mapping = NULL;
 	struct blk_dmabuf_att *att;
 
+	if (unlikely(!ddev))
+		return BLK_STS_NOTSUPP;
+
 	rcu_read_lock();
-	att = blk_dmabuf_att_find(bio_dmabuf(bio), ddev);
+	att = blk_dmabuf_att_find(bio_dmabuf(rq->bio), ddev);
 	if (att)
 		mapping = dma_buf_importer_get(&att->imp);
 	rcu_read_unlock();
-	if (!mapping)
-		return false;
+	if (unlikely(!mapping))
+		return BLK_STS_AGAIN;
 
 	rq->dmabuf_mapping = mapping;
 	rq->rq_flags |= RQF_DMABUF;
-	return true;
+	return BLK_STS_OK;
 }
+EXPORT_SYMBOL_GPL(blk_rq_dmabuf_map);
 
-void blk_dmabuf_finish_rq(struct request *rq)
+/**
+ * blk_rq_dmabuf_unmap - the device does not access the memory any more
+ * @rq: a request for which blk_rq_dmabuf_map() succeeded
+ *
+ * Context: any but NMI.
+ */
+void blk_rq_dmabuf_unmap(struct request *rq)
 {
 	struct dma_buf_mapping *mapping = rq->dmabuf_mapping;
 
 	rq->rq_flags &= ~RQF_DMABUF;
 	rq->dmabuf_mapping = NULL;
 	dma_buf_mapping_put(mapping);
+}
+EXPORT_SYMBOL_GPL(blk_rq_dmabuf_unmap);
+
+/*
+ * A driver has found no mapping for @rq: take its bio away from it and let a
+ * worker submit it again.  Returns false if it is not such a request.
+ */
+bool blk_dmabuf_park_rq(struct request *rq)
+{
+	struct bio *bio = rq->bio;
+	struct blk_dmabuf *db;
+	unsigned long flags;
+
+	if (!bio || !bio_flagged(bio, BIO_DMABUF) || blk_rq_is_passthrough(rq))
+		return false;
+
+	/* Nothing has been done that latencies could be computed from. */
+	bio->bi_status = BLK_STS_AGAIN;
+	rq_qos_done_bio(bio);
+	bio->bi_status = BLK_STS_OK;
+
+	db = bio_dmabuf(bio);
+	spin_lock_irqsave(&db->parked_lock, flags);
+	blk_steal_bios(&db->parked, rq);
+	spin_unlock_irqrestore(&db->parked_lock, flags);
+	queue_work(blk_dmabuf_wq, &db->map_work);
+	return true;
+}
+
+static void blk_dmabuf_unpark_bio(struct blk_dmabuf *db, struct bio *bio)
+{
+	struct blk_dmabuf_dev *ddev = queue_dmabuf_dev(bdev_get_queue(bio->bi_bdev));
+	int ret;
+
+	ret = ddev ? blk_dmabuf_map(db, ddev) : -EOPNOTSUPP;
+	if (!ret) {
+		submit_bio_noacct_nocheck(bio, false);
+		return;
+	}
+	/* Not something that waiting would mend. */
+	if (ret == -EAGAIN)
+		ret = -EIO;
+	bio_endio_status(bio, errno_to_blk_status(ret));
+}
+
+static void blk_dmabuf_map_work(struct work_struct *work)
+{
+	struct blk_dmabuf *db = container_of(work, struct blk_dmabuf, map_work);
+	struct bio_list bios;
+	struct bio *bio;
+
+	spin_lock_irq(&db->parked_lock);
+	bios = db->parked;
+	bio_list_init(&db->parked);
+	spin_unlock_irq(&db->parked_lock);
+
+	while ((bio = bio_list_pop(&bios)))
+		blk_dmabuf_unpark_bio(db, bio);
 }
 
 /**
@@ -198,6 +231,8 @@ static void blk_dmabuf_release_work(struct work_struct *work)
 	struct blk_dmabuf *db =
 		container_of(work, struct blk_dmabuf, release_work);
 
+	/* No bio is left, but the worker may not have returned from the last. */
+	flush_work(&db->map_work);
 	blk_dmabuf_detach_all(db);
 	dma_buf_put(db->dmabuf);
 	mutex_destroy(&db->attach_lock);
@@ -259,6 +294,9 @@ struct blk_dmabuf *blk_dmabuf_create(struct dma_buf *dmabuf)
 	mutex_init(&db->attach_lock);
 	INIT_LIST_HEAD(&db->attachments);
 	INIT_WORK(&db->release_work, blk_dmabuf_release_work);
+	spin_lock_init(&db->parked_lock);
+	bio_list_init(&db->parked);
+	INIT_WORK(&db->map_work, blk_dmabuf_map_work);
 	for (i = 0; i < nr_windows; i++)
 		db->windows[i].bv_len = BLK_DMABUF_WINDOW_SIZE;
 

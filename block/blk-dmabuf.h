@@ -2,9 +2,11 @@
 #ifndef BLK_DMABUF_INTERNAL_H
 #define BLK_DMABUF_INTERNAL_H
 
+#include <linux/bio.h>
 #include <linux/blk-dmabuf.h>
 #include <linux/kref.h>
 #include <linux/mutex.h>
+#include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
 /**
@@ -36,15 +38,21 @@ struct blk_dmabuf_att {
  * @attachments: of struct blk_dmabuf_att; changed under blk_dmabuf_lock, read
  *	under RCU
  * @release_work: detaching sleeps, putting a reference does not
+ * @parked_lock: protects @parked
+ * @parked: bios that wait for a mapping
+ * @map_work: makes the mapping and submits @parked again
  * @windows: what bi_io_vec of a bio points to
  */
 struct blk_dmabuf {
 	struct dma_buf		*dmabuf;
 	enum dma_data_direction	dir;
 	struct kref		kref;
-	struct mutex		attach_lock;	/* see above */
+	struct mutex		attach_lock;	/* attach a device once */
 	struct list_head	attachments;
 	struct work_struct	release_work;
+	spinlock_t		parked_lock;	/* @parked */
+	struct bio_list		parked;
+	struct work_struct	map_work;
 	struct bio_vec		windows[];
 };
 

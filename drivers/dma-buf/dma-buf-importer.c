@@ -35,12 +35,12 @@
  * therefore needs only what hardware and its interrupt, poll or timeout
  * handlers do by themselves:
  *
- * - An operation starts when everything is there that it has to wait for, such
- *   as a free request, and ends when the device has completed or aborted it.
+ * - An operation starts when it is handed to the device, and ends when the device
+ *   has completed it or the driver has given up on it.  One that is restarted
+ *   later, such as after a reset of the device, starts anew.
  * - Ending it needs no user space, no task work, no memory reclaim and no lock
  *   that is held while waiting for memory or for a reservation lock.  That goes
- *   for error handling, too: what restarts operations after a reset of the
- *   device must not enter memory reclaim.
+ *   for error handling, too.
  * - Where completions are found by polling, &dma_buf_importer_ops.reap polls.
  *
  * So the wait is bounded by the time that the device takes to complete its
@@ -197,7 +197,7 @@ static int wait_for_exporter(struct dma_buf_importer *imp)
 	long ret;
 
 	ret = dma_resv_wait_timeout(imp->dmabuf->resv, DMA_RESV_USAGE_KERNEL,
-				    false, FENCE_TIMEOUT);
+				    true, FENCE_TIMEOUT);
 	if (ret < 0)
 		return ret;
 	return ret ? 0 : -ETIMEDOUT;
@@ -269,10 +269,10 @@ err_free:
  * Context: may sleep.  Takes the reservation lock of the dma-buf.  Allocates
  * memory; callers that may not recurse into I/O use memalloc_noio_save().
  * Return: 0; -ENODEV after dma_buf_importer_fini(); -ETIMEDOUT if the exporter
- * does not finish moving the buffer; -EOPNOTSUPP if the mapping would need a
- * bounce buffer; -EINVAL if the exporter's mapping has less than the size of
- * the dma-buf or does not consist of whole pages; or what the exporter or
- * &dma_buf_importer_ops.map returned.
+ * does not finish moving the buffer; -ERESTARTSYS if a signal comes meanwhile;
+ * -EOPNOTSUPP if the mapping would need a bounce buffer; -EINVAL if the exporter's
+ * mapping has less than the size of the dma-buf or does not consist of whole
+ * pages; or what the exporter or &dma_buf_importer_ops.map returned.
  */
 int dma_buf_importer_map(struct dma_buf_importer *imp)
 {

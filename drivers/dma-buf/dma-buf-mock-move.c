@@ -116,16 +116,18 @@ static int move_locked(struct dma_buf_mock *mock, struct mock_store *new)
 static int move_in_reclaim(struct dma_buf_mock *mock, struct mock_store *new)
 {
 	struct dma_resv *resv = mock->dmabuf->resv;
-	unsigned int noreclaim = memalloc_noreclaim_save();
+	unsigned int noreclaim;
 	int ret = -EAGAIN;
 
+	/* In this order, as lockdep ignores who must not enter reclaim. */
 	fs_reclaim_acquire(GFP_KERNEL);
+	noreclaim = memalloc_noreclaim_save();
 	if (dma_resv_trylock(resv)) {
 		ret = move_locked(mock, new);
 		dma_resv_unlock(resv);
 	}
-	fs_reclaim_release(GFP_KERNEL);
 	memalloc_noreclaim_restore(noreclaim);
+	fs_reclaim_release(GFP_KERNEL);
 	return ret;
 }
 

@@ -81,22 +81,38 @@ u64 blk_dmabuf_size(const struct blk_dmabuf *db);
 enum dma_data_direction blk_dmabuf_dir(const struct blk_dmabuf *db);
 int blk_dmabuf_map_bdev(struct blk_dmabuf *db, struct block_device *bdev);
 
+blk_status_t blk_rq_dmabuf_map(struct request *rq);
+void blk_rq_dmabuf_unmap(struct request *rq);
+
 /**
  * blk_rq_is_dmabuf - does the request carry a dma-buf instead of pages?
  * @rq: the request
  *
- * Return: true if it does, and holds a mapping.
+ * Return: true if it does.
  */
 static inline bool blk_rq_is_dmabuf(const struct request *rq)
+{
+	return rq->bio && bio_flagged(rq->bio, BIO_DMABUF);
+}
+
+/**
+ * blk_rq_dmabuf_mapped - does the request hold a mapping of its dma-buf?
+ * @rq: the request
+ *
+ * Unlike blk_rq_is_dmabuf() also valid when the bio has gone.
+ *
+ * Return: true between blk_rq_dmabuf_map() and blk_rq_dmabuf_unmap().
+ */
+static inline bool blk_rq_dmabuf_mapped(const struct request *rq)
 {
 	return rq->rq_flags & RQF_DMABUF;
 }
 
 /**
  * blk_rq_dmabuf_priv - the driver's own format of the mapping
- * @rq: a request for which blk_rq_is_dmabuf() is true
+ * @rq: a request for which blk_rq_dmabuf_map() succeeded
  *
- * Return: &dma_buf_mapping.priv, valid until the request has completed.
+ * Return: &dma_buf_mapping.priv, valid until blk_rq_dmabuf_unmap().
  */
 static inline void *blk_rq_dmabuf_priv(const struct request *rq)
 {
@@ -128,7 +144,21 @@ static inline void blk_dmabuf_dev_unregister(struct blk_dmabuf_dev *ddev)
 {
 }
 
+static inline blk_status_t blk_rq_dmabuf_map(struct request *rq)
+{
+	return BLK_STS_NOTSUPP;
+}
+
+static inline void blk_rq_dmabuf_unmap(struct request *rq)
+{
+}
+
 static inline bool blk_rq_is_dmabuf(const struct request *rq)
+{
+	return false;
+}
+
+static inline bool blk_rq_dmabuf_mapped(const struct request *rq)
 {
 	return false;
 }
