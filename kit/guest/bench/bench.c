@@ -11,8 +11,7 @@
  *
  * Prints a line of comma-separated values for each combination:
  *   kind,direction,bytes,depth,wait,instructions,commands,samples
- * per I/O, median of the samples, and one per buffer:
- *   kind,map,bytes,1,-,instructions,kernel memory in bytes,1
+ * per I/O, median of the samples, and one per buffer, see mapping.h.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -26,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "mapping.h"
 #include "memory.h"
 
 #define MAX_DEPTH	32
@@ -33,20 +33,6 @@
 #define WARM_UP		8
 /* Instructions of one turn of spin() */
 #define TURN		3
-
-#ifndef IORING_RSRC_UPDATE_EXTENDED
-#define IORING_RSRC_UPDATE_EXTENDED	(1U << 1)
-#endif
-
-/* As in the kernel's header, which may be newer than that of liburing */
-struct regbuf_desc {
-	uint32_t type, flags;
-	uint64_t size, uaddr;
-	int32_t dmabuf_fd, target_fd;
-	uint64_t resv[6];
-};
-
-enum { TYPE_UADDR = 1, TYPE_DMABUF = 2 };
 
 static const unsigned int sizes[] = { 512, 4096, 16384, 131072, 524288, 2097152 };
 
@@ -59,12 +45,8 @@ struct bench {
 	bool plain;		/* neither fixed buffer nor dma-buf */
 	unsigned int samples;
 	struct memory mem;
+	uint64_t first;		/* offset into the memory */
 };
-
-static inline uint64_t instructions(void)
-{
-	return __builtin_ia32_rdtsc();
-}
 
 /* Until *tail is @want; returns the turns */
 static inline uint64_t spin(const unsigned int *tail, unsigned int want)
@@ -112,7 +94,7 @@ static void prepare(struct bench *b, bool write, unsigned int size, unsigned int
 	uint64_t addr;
 
 	for (i = 0; i < depth; i++) {
-		addr = (uint64_t)(round * depth + i) % (BUFFER / size) * size;
+		addr = b->first + (uint64_t)(round * depth + i) % (BUFFER / size) * size;
 		if (b->mem.va)
 			addr += (uint64_t)b->mem.va;
 		sqe = io_uring_get_sqe(&b->ring);
@@ -202,50 +184,9 @@ static void measure(struct bench *b, bool write, unsigned int size, unsigned int
 	free(result);
 }
 
-static unsigned long free_kib(void)
-{
-	unsigned long val = 0;
-	char line[128];
-	FILE *f = fopen("/proc/meminfo", "r");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "MemFree: %lu", &val) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return val;
-}
-
-static void register_memory(struct bench *b)
-{
-	struct regbuf_desc desc = {
-		.type = TYPE_DMABUF, .dmabuf_fd = b->mem.dmabuf, .target_fd = b->fd,
-	};
-	struct io_uring_rsrc_update2 update = { .data = (uintptr_t)&desc, .nr = 1 };
-	struct iovec iov = { .iov_base = b->mem.va, .iov_len = b->mem.size };
-	unsigned long before;
-	uint64_t start;
-	int ret;
-
-	/* The word after the offset, called resv or flags */
-	((uint32_t *)&update)[1] = IORING_RSRC_UPDATE_EXTENDED;
-	before = free_kib();
-	start = instructions();
-	if (b->mem.dmabuf >= 0)
-		ret = io_uring_register(b->ring.ring_fd, IORING_REGISTER_BUFFERS_UPDATE, &update, sizeof(update));
-	else
-		ret = io_uring_register_buffers_update_tag(&b->ring, 0, &iov, NULL, 1);
-	start = instructions() - start;
-	if (ret != 1)
-		errx(1, "%s: registering: %s", b->mem.kind, strerror(-ret));
-	printf("%s,map,%lu,1,-,%llu,%ld,1\n", b->mem.kind, BUFFER, (unsigned long long)start,
-	       1024 * (long)(before - free_kib()));
-}
-
-static void run(struct bench *b, const char *kind, const char *p2p, bool depth32, bool writes)
+static void init_ring(struct bench *b)
 {
 	struct io_uring_params params = { .flags = b->poll ? IORING_SETUP_IOPOLL : 0 };
-	unsigned int i, w;
 	int ret;
 
 	ret = io_uring_queue_init_params(MAX_DEPTH, &b->ring, &params);
@@ -254,10 +195,37 @@ static void run(struct bench *b, const char *kind, const char *p2p, bool depth32
 	ret = io_uring_register_buffers_sparse(&b->ring, 1);
 	if (ret)
 		errx(1, "io_uring_register_buffers_sparse: %s", strerror(-ret));
+}
+
+/* Does it matter how large the buffer is, and where in it the data is? */
+static void run_large(struct bench *b, size_t size)
+{
+	init_ring(b);
+	b->plain = false;
+	memory_alloc(&b->mem, "udmabuf-large", size, NULL);
+	mapping_register(&b->ring, 0, &b->mem, b->fd);
+	b->mem.kind = "large-start";
+	measure(b, false, 4096, 1);
+	b->mem.kind = "large-end";
+	b->first = size - BUFFER;
+	measure(b, false, 4096, 1);
+	b->first = 0;
+	io_uring_queue_exit(&b->ring);
+	memory_free(&b->mem);
+}
+
+static void run(struct bench *b, const char *kind, const char *p2p, bool depth32, bool writes, bool maps)
+{
+	unsigned int i, w;
+
+	init_ring(b);
 	b->plain = !strcmp(kind, "user-plain");
 	memory_alloc(&b->mem, b->plain ? "user" : kind, BUFFER, p2p);
-	if (!b->plain)
-		register_memory(b);
+	if (!b->plain) {
+		if (maps)
+			mapping_cost(&b->mem, b->fd);
+		mapping_register(&b->ring, 0, &b->mem, b->fd);
+	}
 	for (w = 0; w <= writes; w++)
 		for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 			if (b->only && b->only != sizes[i])
@@ -273,14 +241,21 @@ static void run(struct bench *b, const char *kind, const char *p2p, bool depth32
 int main(int argc, char **argv)
 {
 	struct bench b = { .samples = 101 };
-	bool depth32 = false, writes = false;
+	bool depth32 = false, writes = false, maps = false;
 	const char *p2p = NULL;
+	size_t large = 0;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "dn:p:rs:w")) != -1) {
+	while ((opt = getopt(argc, argv, "dg:mn:p:rs:w")) != -1) {
 		switch (opt) {
 		case 'd':
 			depth32 = true;
+			break;
+		case 'g':
+			large = (size_t)atoi(optarg) << 30;
+			break;
+		case 'm':
+			maps = true;
 			break;
 		case 'n':
 			b.samples = atoi(optarg);
@@ -298,16 +273,18 @@ int main(int argc, char **argv)
 			writes = true;
 			break;
 		default:
-			errx(2, "usage: bench [-d] [-r] [-w] [-n SAMPLES] [-p BDF] [-s BYTES] DISK KIND...");
+			errx(2, "usage: bench [-d] [-m] [-r] [-w] [-g GIB] [-n SAMPLES] [-p BDF] [-s BYTES] DISK KIND...");
 		}
 	}
 	if (argc - optind < 2 || !b.samples)
-		errx(2, "usage: bench [-d] [-r] [-w] [-n SAMPLES] [-p BDF] [-s BYTES] DISK KIND...");
+		errx(2, "usage: bench [-d] [-m] [-r] [-w] [-g GIB] [-n SAMPLES] [-p BDF] [-s BYTES] DISK KIND...");
 	b.disk = argv[optind];
 	b.fd = open(b.disk, O_RDWR | O_DIRECT);
 	if (b.fd < 0)
 		err(1, "%s", b.disk);
 	for (optind++; optind < argc; optind++)
-		run(&b, argv[optind], p2p, depth32, writes);
+		run(&b, argv[optind], p2p, depth32, writes, maps);
+	if (large)
+		run_large(&b, large);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <linux/memfd.h>
 #include <linux/udmabuf.h>
 #include <linux/vfio.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,11 +20,6 @@
 #define HUGE	(2UL << 20)
 /* Neighbours are far apart: nothing is there to be merged */
 #define STEP	37
-
-bool memory_is_dmabuf(const char *kind)
-{
-	return strncmp(kind, "user", 4);
-}
 
 static void write_num(const char *path, unsigned long num)
 {
@@ -90,6 +86,35 @@ static void alloc_udmabuf(struct memory *m, bool huge)
 		list->list[i].memfd = memfd;
 		list->list[i].offset = huge ? 0 : (i * STEP) % nr * PAGE;
 		list->list[i].size = huge ? m->size : PAGE;
+	}
+	m->dmabuf = ioctl(dev, UDMABUF_CREATE_LIST, list);
+	if (m->dmabuf < 0)
+		err(1, "UDMABUF_CREATE_LIST");
+	close(memfd);
+	close(dev);
+	free(list);
+}
+
+/* The same 64 MiB again and again, in scattered pages: as many segments as there are pages */
+static void alloc_udmabuf_large(struct memory *m)
+{
+	size_t part = 64UL << 20, nr = part / PAGE, count = m->size / part, i;
+	int memfd = make_memfd(part, false), dev = open("/dev/udmabuf", O_RDWR);
+	struct udmabuf_create_list *list = calloc(1, sizeof(*list) + count * sizeof(list->list[0]));
+	char *va = mmap(NULL, part, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+
+	if (dev < 0 || !list || va == MAP_FAILED)
+		err(1, "/dev/udmabuf");
+	/* What follows in the file was not allocated next */
+	for (i = 0; i < nr; i++)
+		va[(i * STEP) % nr * PAGE] = 1;
+	munmap(va, part);
+	write_num("/sys/module/udmabuf/parameters/list_limit", count);
+	write_num("/sys/module/udmabuf/parameters/size_limit_mb", m->size >> 20);
+	list->count = count;
+	for (i = 0; i < count; i++) {
+		list->list[i].memfd = memfd;
+		list->list[i].size = part;
 	}
 	m->dmabuf = ioctl(dev, UDMABUF_CREATE_LIST, list);
 	if (m->dmabuf < 0)
@@ -179,6 +204,8 @@ void memory_alloc(struct memory *m, const char *kind, size_t size, const char *p
 		alloc_udmabuf(m, false);
 	else if (!strcmp(kind, "udmabuf-huge"))
 		alloc_udmabuf(m, true);
+	else if (!strcmp(kind, "udmabuf-large"))
+		alloc_udmabuf_large(m);
 	else if (!strcmp(kind, "heap"))
 		alloc_heap(m);
 	else if (!strcmp(kind, "p2p"))

@@ -3,7 +3,6 @@
 #ifndef BENCH_MEMORY_H
 #define BENCH_MEMORY_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 struct memory {
@@ -13,9 +12,11 @@ struct memory {
 	int dmabuf;	/* -1: ordinary memory */
 };
 
-/* "user", "user-huge", "udmabuf", "udmabuf-huge", "heap" or "p2p"; exits on failure */
+/*
+ * "user", "user-huge", "udmabuf", "udmabuf-huge", "udmabuf-large", "heap" or "p2p";
+ * exits on failure
+ */
 void memory_alloc(struct memory *m, const char *kind, size_t size, const char *p2p_bdf);
 void memory_free(struct memory *m);
-bool memory_is_dmabuf(const char *kind);
 
 #endif
