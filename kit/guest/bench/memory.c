@@ -79,6 +79,9 @@ static void alloc_udmabuf(struct memory *m, bool huge)
 
 	if (dev < 0 || !list)
 		err(1, "/dev/udmabuf");
+	/* In the order of the file, which is not that of the list */
+	if (!huge && fallocate(memfd, 0, 0, m->size))
+		err(1, "fallocate");
 	write_num("/sys/module/udmabuf/parameters/list_limit", nr);
 	write_num("/sys/module/udmabuf/parameters/size_limit_mb", m->size >> 20);
 	list->count = nr;
