@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Sourced in the guest by the script that kit/vm writes: prepares the machine
 # before COMMAND runs and looks for leaks afterwards.
-# KIT_P2P, KIT_KMEMLEAK and KIT_TTY are set by kit/vm.
+# KIT_P2P, KIT_NIC, KIT_KMEMLEAK and KIT_TTY are set by kit/vm.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/root LANG=C.UTF-8
@@ -11,22 +11,36 @@ kit_fail() {
 	exit 90
 }
 
+# find_pci VENDOR DEVICE -> address
+kit_find_pci() {
+	local dev
+	for dev in /sys/bus/pci/devices/*; do
+		[ "$(cat "$dev/vendor" "$dev/device" | tr '\n' ' ')" = "$1 $2 " ] && echo "${dev##*/}" && return
+	done
+	kit_fail "no device $1:$2 on the PCI bus"
+}
+
+# bind_pci ADDRESS DRIVER
+kit_bind_pci() {
+	local dev=/sys/bus/pci/devices/$1
+	echo "$2" > "$dev/driver_override" || kit_fail "driver_override: $?"
+	echo "$1" > /sys/bus/pci/drivers_probe
+	[ "$(basename "$(readlink "$dev/driver")")" = "$2" ] || kit_fail "$1 did not bind to $2"
+}
+
 # The ivshmem device is the stand-in for a GPU's memory: BAR2 is plain RAM.
 kit_bind_p2p() {
-	local dev id=
-	for dev in /sys/bus/pci/devices/*; do
-		id=$(cat "$dev/vendor" "$dev/device" | tr '\n' ' ')
-		[ "$id" = "0x1af4 0x1110 " ] && break
-		id=
-	done
-	[ -n "$id" ] || kit_fail "no ivshmem device on the PCI bus"
-	export KIT_P2P_BDF=${dev##*/}
+	KIT_P2P_BDF=$(kit_find_pci 0x1af4 0x1110) || exit 90
+	export KIT_P2P_BDF
 	# Memory decoding must be on for anyone to reach the BAR.
-	echo 1 > "$dev/enable" 2>/dev/null
-	echo vfio-pci > "$dev/driver_override" || kit_fail "driver_override: $?"
-	echo "$KIT_P2P_BDF" > /sys/bus/pci/drivers_probe
-	[ "$(basename "$(readlink "$dev/driver")")" = vfio-pci ] ||
-		kit_fail "$KIT_P2P_BDF did not bind to vfio-pci"
+	echo 1 > "/sys/bus/pci/devices/$KIT_P2P_BDF/enable" 2>/dev/null
+	kit_bind_pci "$KIT_P2P_BDF" vfio-pci
+}
+
+kit_bind_nic() {
+	KIT_NIC_BDF=$(kit_find_pci 0x1234 0x11e8) || exit 90
+	export KIT_NIC_BDF
+	kit_bind_pci "$KIT_NIC_BDF" netdevsim
 }
 
 # kmemleak ignores objects younger than five seconds, and the first scan after
@@ -52,4 +66,5 @@ kit_on_tty() {
 }
 
 [ -n "$KIT_P2P" ] && kit_bind_p2p
+[ -n "$KIT_NIC" ] && kit_bind_nic
 true

@@ -122,8 +122,8 @@ def controller_args(number, props, ports):
     return args + ["-device", f"nvme-ns,drive=kit_disk{number},bus=kit_ctrl{number}_0,nsid=1,shared=on{extra}"]
 
 
-def device_args(disks, p2p, directory):
-    """QEMU arguments of the disks (created in directory) and of the P2P memory."""
+def device_args(disks, p2p, nic, directory):
+    """QEMU arguments of the disks (created in directory), the P2P memory and the NIC's function."""
     ports = Ports(p2p == "switch")
     args = []
     for number, (size, props) in enumerate(disks):
@@ -139,4 +139,6 @@ def device_args(disks, p2p, directory):
     if p2p != "none":
         args += ["-object", f"memory-backend-ram,id=kit_p2p,size={P2P_SIZE},share=on",
                  "-device", f"ivshmem-plain,memdev=kit_p2p,bus={ports.new()}"]
+    if nic:     # any function will do; this one has no driver in Linux
+        args += ["-device", f"edu,bus={ports.new()}"]
     return ports.args + args
