@@ -3,7 +3,7 @@
 /* The DMA engine of the simulated NIC.
  *
  * A real NIC puts a DMA address on the bus and what happens then is up to the
- * IOMMU. Here the CPU does the writing, but it starts from nothing else than
+ * IOMMU. Here the CPU does the copying, but it starts from nothing else than
  * the DMA address that the driver was given, and takes the same way to the
  * memory: through the page tables of the DMA device's IOMMU domain if there is
  * one. What is not mapped there is a DMA fault, the same as on a real bus.
@@ -12,7 +12,7 @@
  * - without an IOMMU every DMA address is a physical address, so the engine
  *   can't tell a stale address from a good one - nor could a real NIC. It
  *   refuses what is not memory.
- * - write permission in the IOMMU is not looked at, there is no API for it.
+ * - permissions in the IOMMU are not looked at, there is no API for it.
  */
 
 #include <linux/dma-direct.h>
@@ -20,6 +20,7 @@
 #include <linux/iommu.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
+#include <linux/pci.h>
 #include <linux/skbuff.h>
 #include <linux/uaccess.h>
 
@@ -27,7 +28,11 @@
 
 struct device *nsim_dma_dev(struct netdevsim *ns)
 {
-	return &ns->nsim_bus_dev->dev;
+	struct nsim_bus_dev *nsim_bus_dev = ns->nsim_bus_dev;
+
+	if (nsim_bus_dev->dma_pdev)
+		return &nsim_bus_dev->dma_pdev->dev;
+	return &nsim_bus_dev->dev;
 }
 
 /* Drivers have no business in dma-direct.h. Here it is part of the simulated
@@ -56,8 +61,8 @@ static size_t nsim_dma_granule(struct device *dev)
 	return PAGE_SIZE;
 }
 
-/* Where the CPU finds the memory, NULL if there is none. To be unmapped with
- * kunmap_local().
+/* Where the CPU finds ordinary memory, NULL if there is none. To be unmapped
+ * with kunmap_local().
  */
 static void *nsim_dma_kmap(phys_addr_t phys)
 {
@@ -81,9 +86,42 @@ static void *nsim_dma_kmap(phys_addr_t phys)
 	return vaddr;
 }
 
+/* A piece of memory behind a DMA address */
+struct nsim_dma_piece {
+	void *vaddr;
+	size_t len;
+	bool kmapped;
+};
+
+/* Find the first of @len bytes at @addr. False for a DMA fault. */
+static bool nsim_dma_map(struct netdevsim *ns, dma_addr_t addr, size_t len,
+			 struct nsim_dma_piece *piece)
+{
+	struct device *dev = nsim_dma_dev(ns);
+	size_t granule = nsim_dma_granule(dev);
+	phys_addr_t phys;
+
+	phys = nsim_dma_translate(dev, addr);
+	piece->len = min(len, granule - (addr & (granule - 1)));
+
+	piece->vaddr = nsim_dma_kmap(phys);
+	piece->kmapped = piece->vaddr;
+	if (!piece->vaddr)
+		piece->vaddr = nsim_dma_pci_vaddr(ns->nsim_bus_dev, phys,
+						  piece->len);
+
+	return piece->vaddr;
+}
+
+static void nsim_dma_unmap(struct nsim_dma_piece *piece)
+{
+	if (piece->kmapped)
+		kunmap_local(piece->vaddr);
+}
+
 /**
  * nsim_dma_write_skb() - the simulated NIC writes a part of a packet to memory
- * @dev: DMA device
+ * @ns: the NIC
  * @addr: DMA address to write to
  * @skb: the packet as it came from the wire, all of it readable
  * @offset: where in the packet to start
@@ -93,27 +131,57 @@ static void *nsim_dma_kmap(phys_addr_t phys)
  * Return: 0, or -EFAULT for a DMA fault: some or all of the bytes were not
  *	   written.
  */
-int nsim_dma_write_skb(struct device *dev, dma_addr_t addr,
+int nsim_dma_write_skb(struct netdevsim *ns, dma_addr_t addr,
 		       const struct sk_buff *skb, int offset, size_t len)
 {
-	size_t granule = nsim_dma_granule(dev);
+	struct nsim_dma_piece piece;
+	int err;
 
 	while (len) {
-		size_t n = min(len, granule - (addr & (granule - 1)));
-		void *vaddr;
-		int err;
-
-		vaddr = nsim_dma_kmap(nsim_dma_translate(dev, addr));
-		if (!vaddr)
+		if (!nsim_dma_map(ns, addr, len, &piece))
 			return -EFAULT;
-		err = skb_copy_bits(skb, offset, vaddr, n);
-		kunmap_local(vaddr);
+		err = skb_copy_bits(skb, offset, piece.vaddr, piece.len);
+		nsim_dma_unmap(&piece);
 		if (err)
 			return err;
 
-		addr += n;
-		offset += n;
-		len -= n;
+		addr += piece.len;
+		offset += piece.len;
+		len -= piece.len;
+	}
+
+	return 0;
+}
+
+/**
+ * nsim_dma_read_skb() - the simulated NIC reads a part of a packet from memory
+ * @ns: the NIC
+ * @addr: DMA address to read from
+ * @skb: the packet as it goes to the wire, all of it writable
+ * @offset: where in the packet to start
+ * @len: number of bytes
+ *
+ * Context: any, does not sleep.
+ * Return: 0, or -EFAULT for a DMA fault: some or all of the bytes were not
+ *	   read.
+ */
+int nsim_dma_read_skb(struct netdevsim *ns, dma_addr_t addr,
+		      struct sk_buff *skb, int offset, size_t len)
+{
+	struct nsim_dma_piece piece;
+	int err;
+
+	while (len) {
+		if (!nsim_dma_map(ns, addr, len, &piece))
+			return -EFAULT;
+		err = skb_store_bits(skb, offset, piece.vaddr, piece.len);
+		nsim_dma_unmap(&piece);
+		if (err)
+			return err;
+
+		addr += piece.len;
+		offset += piece.len;
+		len -= piece.len;
 	}
 
 	return 0;

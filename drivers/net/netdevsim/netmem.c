@@ -62,6 +62,15 @@ void nsim_netmem_pp_params(struct netdevsim *ns, int idx,
 	params->queue_idx = idx;
 }
 
+/* Whoever asks is going to import memory for the device. */
+struct device *nsim_netmem_get_dma_dev(struct net_device *dev, int idx)
+{
+	struct netdevsim *ns = netdev_priv(dev);
+
+	nsim_dma_pci_map_bars(ns->nsim_bus_dev);
+	return nsim_dma_dev(ns);
+}
+
 void nsim_netmem_default_qcfg(struct net_device *dev,
 			      struct netdev_queue_config *qcfg)
 {
@@ -200,7 +209,7 @@ static bool nsim_hds_csum_ok(const struct sk_buff *skb,
 
 static void nsim_netmem_deliver(struct nsim_rq *rq, struct sk_buff *skb)
 {
-	dev_dstats_rx_add(rq->napi.dev, skb->len);
+	nsim_rq_rx_add(rq, skb->len);
 	napi_gro_receive(&rq->napi, skb);
 }
 
@@ -231,6 +240,7 @@ static void nsim_netmem_set_meta(struct nsim_rq *rq, struct sk_buff *nskb,
 	}
 
 	/* The other offloads of the device left their results here */
+	skb_copy_hash(nskb, skb);
 	skb_copy_decrypted(nskb, skb);
 	skb_ext_copy(nskb, skb);
 
@@ -243,6 +253,7 @@ static int nsim_netmem_write_payload(struct nsim_rq *rq, struct sk_buff *nskb,
 				     const struct sk_buff *skb,
 				     const struct nsim_hds *hds)
 {
+	struct netdevsim *ns = netdev_priv(rq->napi.dev);
 	struct nsim_rq_stats *stats = rq->stats;
 	struct page_pool *pool = rq->page_pool;
 	unsigned int off, len;
@@ -264,7 +275,7 @@ static int nsim_netmem_write_payload(struct nsim_rq *rq, struct sk_buff *nskb,
 				       buf_off, len, truesize);
 
 		dma = page_pool_get_dma_addr_netmem(netmem) + buf_off;
-		err = nsim_dma_write_skb(pool->p.dev, dma, skb, off, len);
+		err = nsim_dma_write_skb(ns, dma, skb, off, len);
 		if (err) {
 			nsim_rq_stat_add(stats, &stats->dma_faults, 1);
 			return err;

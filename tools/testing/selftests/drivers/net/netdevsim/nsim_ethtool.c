@@ -5,10 +5,13 @@
  *  nsim_ethtool IFNAME hds on|off		tcp-data-split, threshold 0
  *  nsim_ethtool IFNAME tso|lro on|off		offloads
  *  nsim_ethtool IFNAME stat NAME		print a statistic
+ *  nsim_ethtool IFNAME rss QUEUES		all flows to the first QUEUES queues
+ *  nsim_ethtool IFNAME flow PORT:QUEUE	TCP (IPv4) to PORT to this queue
  *
  * An ethtool that knows tcp-data-split is newer than what many systems have.
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <error.h>
 #include <linux/ethtool.h>
@@ -88,6 +91,42 @@ static int do_feature(const char *name, int on)
 		val.data |= on ? ETH_FLAG_LRO : 0;
 	}
 	dev_ioctl(&val);
+	return 0;
+}
+
+static int do_rss(unsigned int queues)
+{
+	struct ethtool_rxfh_indir query = { .cmd = ETHTOOL_GRXFHINDIR };
+	struct ethtool_rxfh_indir *table;
+	unsigned int i;
+
+	dev_ioctl(&query);
+	table = calloc(1, sizeof(*table) + query.size * sizeof(__u32));
+	if (!table || !queues)
+		error(1, queues ? ENOMEM : EINVAL, "rss");
+	table->cmd = ETHTOOL_SRXFHINDIR;
+	table->size = query.size;
+	for (i = 0; i < query.size; i++)
+		table->ring_index[i] = i % queues;
+	dev_ioctl(table);
+	return 0;
+}
+
+static int do_flow(const char *spec)
+{
+	struct ethtool_rxnfc nfc = {
+		.cmd = ETHTOOL_SRXCLSRLINS,
+		.fs.flow_type = TCP_V4_FLOW,
+		.fs.location = RX_CLS_LOC_ANY,
+	};
+	unsigned int port, queue;
+
+	if (sscanf(spec, "%u:%u", &port, &queue) != 2)
+		error(2, 0, "'%s' is not PORT:QUEUE", spec);
+	nfc.fs.h_u.tcp_ip4_spec.pdst = htons(port);
+	nfc.fs.m_u.tcp_ip4_spec.pdst = 0xffff;
+	nfc.fs.ring_cookie = queue;
+	dev_ioctl(&nfc);
 	return 0;
 }
 
@@ -185,12 +224,16 @@ int main(int argc, char **argv)
 	int on;
 
 	if (argc != 4)
-		error(2, 0, "usage: IFNAME hds|tso|lro on|off | IFNAME stat NAME");
+		error(2, 0, "usage: see the top of nsim_ethtool.c");
 	ifname = argv[1];
 	on = !strcmp(argv[3], "on");
 
 	if (!strcmp(argv[2], "stat"))
 		return do_stat(argv[3]);
+	if (!strcmp(argv[2], "rss"))
+		return do_rss(atoi(argv[3]));
+	if (!strcmp(argv[2], "flow"))
+		return do_flow(argv[3]);
 	if (!strcmp(argv[2], "hds"))
 		return do_hds(on);
 	return do_feature(argv[2], on);

@@ -8,7 +8,13 @@
 #
 #   zcrx_netmem.sh [TEST...]		all tests, or only the named functions
 #
-# Environment: SIZE_MB, size of the file that is sent (default 8).
+# Environment:
+#   SIZE_MB		size of the file that is sent (default 8)
+#   LIMIT		seconds for one transfer (default 120)
+#   SHORT		if set, the four kinds of area share the ways in which
+#			packets can come instead of trying all of them
+#   NSIM_DMA_DEV	PCI function for the receiver to use as DMA device, it
+#			must be bound to netdevsim (default: none)
 
 DIR=$(dirname "$(readlink -f "$0")")
 source "$DIR/../../../net/lib.sh"
@@ -36,10 +42,11 @@ nsim_add()
 {
 	local ns=$1 id
 
+	shift
 	for ((id = 1000 + RANDOM % 1000; ; id++)); do
 		[ -e "$SYS/devices/netdevsim$id" ] || break
 	done
-	ip netns exec "$ns" sh -c "echo $id 1 $2 > $SYS/new_device" || return 1
+	ip netns exec "$ns" sh -c "echo $id 1 $* > $SYS/new_device" || return 1
 	echo "$id"
 }
 
@@ -54,8 +61,8 @@ setup()
 	local queues=${1:-1} fd_rx fd_tx
 
 	setup_ns NS_RX NS_TX || return 1
-	RX_ID=$(nsim_add "$NS_RX" "$queues") && TX_ID=$(nsim_add "$NS_TX" "$queues") ||
-		return 1
+	RX_ID=$(nsim_add "$NS_RX" "$queues" ${NSIM_DMA_DEV:-}) || return 1
+	TX_ID=$(nsim_add "$NS_TX" "$queues") || return 1
 	RX_IF=$(rx ls "$SYS/devices/netdevsim$RX_ID/net")
 	TX_IF=$(tx ls "$SYS/devices/netdevsim$TX_ID/net")
 	exec {fd_rx}<"/run/netns/$NS_RX" {fd_tx}<"/run/netns/$NS_TX"
@@ -159,13 +166,17 @@ expect()
 
 # --- data
 
-# One area, both IP versions, all ways in which packets come.
+# One area, both IP versions, all ways in which packets come. With SHORT, part $1
+# of 4 of them.
 matrix()
 {
-	local bytes=0 size addr mtu mode
+	local part=$1 bytes=0 nr=0 size addr mtu mode
 
+	shift
 	size=$(stat -c %s "$FILE")
-	for addr in $RX4 $RX6; do for mtu in 1500 9000; do for mode in tso gso nolro; do
+	for mode in tso gso nolro; do for addr in $RX4 $RX6; do for mtu in 1500 9000; do
+		[ -z "${SHORT:-}" ] || [ $((nr % 4)) -eq "$part" ] || { nr=$((nr + 1)); continue; }
+		nr=$((nr + 1))
 		set_mtu $mtu || return 1
 		tx "$ETHTOOL" "$TX_IF" tso "$([ $mode = gso ] && echo off || echo on)"
 		rx "$ETHTOOL" "$RX_IF" lro "$([ $mode = nolro ] && echo off || echo on)"
@@ -177,9 +188,9 @@ matrix()
 	expect rx0_dma_faults -eq 0
 }
 
-umem() { matrix area=umem; }
-udmabuf() { matrix area=udmabuf; }
-heap() { matrix area=heap; }
+umem() { matrix 0 area=umem; }
+udmabuf() { matrix 1 area=udmabuf; }
+heap() { matrix 2 area=heap; }
 
 hugetlb()
 {
@@ -187,23 +198,25 @@ hugetlb()
 
 	nr=$(cat /proc/sys/vm/nr_hugepages)
 	echo $((nr + 4)) > /proc/sys/vm/nr_hugepages
-	matrix area=hugetlb size=$((4 << 20)) buflen=65536 || return 1
+	matrix 3 area=hugetlb size=$((4 << 20)) buflen=65536 || return 1
 	echo "$nr" > /proc/sys/vm/nr_hugepages
 }
 
+# The flow goes where RSS and the rule say, whatever queue the sender chose.
 second_queue()
 {
-	local cpus
+	local size
 
+	size=$(stat -c %s "$FILE")
 	teardown
 	setup 2 || return 1
-	# Without flow steering, the queue is that of the sender
-	cpus=$(printf %x $(((1 << $(nproc)) - 1)))
-	tx sh -c "echo $cpus > /sys/class/net/$TX_IF/queues/tx-1/xps_cpus" || return 4
-	start_rx area=udmabuf queue=1 || return 1
-	start_tx $RX4
-	finish || return 1
-	expect rx0_dma_bytes -eq 0 && expect rx1_dma_bytes -gt 0
+	rx "$ETHTOOL" "$RX_IF" rss 1 || return 1
+	# The kernel copies into the area what comes on another queue
+	transfer $RX4 area=umem queue=1 copies="$size" || return 1
+	expect rx1_dma_bytes -eq 0 || return 1
+	rx "$ETHTOOL" "$RX_IF" flow $PORT:1 || return 1
+	transfer $RX4 area=udmabuf queue=1 || return 1
+	expect rx0_dma_bytes -eq 0 && expect rx1_dma_bytes -ge "$size"
 }
 
 # --- packets get lost
@@ -397,12 +410,36 @@ remove_netns()
 	RX_PID=
 }
 
+remove_dma_device()
+{
+	local driver=/sys/bus/pci/drivers/netdevsim ret=0
+
+	[ -n "${NSIM_DMA_DEV:-}" ] || return 4
+	start_rx area=udmabuf delay=5 || return 1
+	start_tx $RX4
+	sleep 0.5
+	echo "$NSIM_DMA_DEV" > $driver/unbind || return 1
+	# It takes the NIC along
+	rx ip link show dev "$RX_IF" > /dev/null 2>&1 && ret=1
+	echo "$NSIM_DMA_DEV" > $driver/bind || return 1
+	kill -9 $RX_PID
+	wait $RX_PID 2>/dev/null
+	RX_PID=
+	return $ret
+}
+
 # --- what must be refused
 
 refused()
 {
-	local ret=0
+	local ret=0 bdf
 
+	for bdf in 0000:00:00.0 ffff:ff:1f.7 0000:00:00.0x junk; do
+		echo "3000 1 1 $bdf" > $SYS/new_device 2>/dev/null || continue
+		echo "# DMA device $bdf"
+		nsim_del 3000
+		ret=1
+	done
 	rx "$ETHTOOL" "$RX_IF" hds off
 	rx timeout 5 "$ZCRX" rx "$RX_IF" $PORT "$FILE" 2>&1 | grep -q "Invalid argument" ||
 		{ echo "# without tcp-data-split"; ret=1; }
@@ -419,7 +456,7 @@ refused()
 
 TESTS="umem udmabuf heap hugetlb second_queue loss corruption reordering exhaustion
        slow_refill queue_reset link_flap hds_toggle packet_socket kill_receiver
-       remove_device remove_device_traffic remove_netns refused"
+       remove_device remove_device_traffic remove_netns remove_dma_device refused"
 
 ktap_print_header
 for program in ip tc ss python3; do
