@@ -167,7 +167,7 @@ static bool sgt_is_bounced(struct device *dev, struct sg_table *sgt)
  * Users compute with whole pages and with the size that the dma-buf claims, so
  * make sure that this is what the exporter delivers.
  */
-static int sgt_check(struct dma_buf_importer *imp, struct sg_table *sgt)
+static int sgt_check(struct dma_buf_attachment *attach, struct sg_table *sgt)
 {
 	struct scatterlist *sg;
 	unsigned int i;
@@ -179,9 +179,9 @@ static int sgt_check(struct dma_buf_importer *imp, struct sg_table *sgt)
 			return -EINVAL;
 		len += sg_dma_len(sg);
 	}
-	if (len < imp->dmabuf->size)
+	if (len < attach->dmabuf->size)
 		return -EINVAL;
-	if (sgt_is_bounced(imp->dev, sgt))
+	if (sgt_is_bounced(attach->dev, sgt))
 		return -EOPNOTSUPP;
 	return 0;
 }
@@ -192,16 +192,52 @@ static int sgt_check(struct dma_buf_importer *imp, struct sg_table *sgt)
  * Fences that user space attaches order access between users, who can wait for
  * them before they submit.
  */
-static int wait_for_exporter(struct dma_buf_importer *imp)
+static int wait_for_exporter(struct dma_buf *dmabuf)
 {
 	long ret;
 
-	ret = dma_resv_wait_timeout(imp->dmabuf->resv, DMA_RESV_USAGE_KERNEL,
-				    true, FENCE_TIMEOUT);
+	ret = dma_resv_wait_timeout(dmabuf->resv, DMA_RESV_USAGE_KERNEL, true,
+				    FENCE_TIMEOUT);
 	if (ret < 0)
 		return ret;
 	return ret ? 0 : -ETIMEDOUT;
 }
+
+/**
+ * dma_buf_importer_map_sgt - map an attachment for a long time
+ * @attach: a dynamic attachment
+ * @dir: what the device may do to the memory
+ *
+ * What dma_buf_importer_map() and dma_buf_pinned_init() have in common: waits
+ * until the memory is where the exporter says, and checks that the mapping can
+ * be used without being looked at again.  Undone by dma_buf_unmap_attachment().
+ *
+ * Context: reservation lock held; may sleep and allocate memory.
+ * Return: the mapping, or an error pointer as from dma_buf_importer_map().
+ */
+struct sg_table *dma_buf_importer_map_sgt(struct dma_buf_attachment *attach,
+					  enum dma_data_direction dir)
+{
+	struct sg_table *sgt;
+	int ret;
+
+	sgt = dma_buf_map_attachment(attach, dir);
+	if (IS_ERR(sgt)) {
+		/* It was too large for the bounce buffers that it had to go through. */
+		if (PTR_ERR(sgt) == -EIO && is_swiotlb_force_bounce(attach->dev))
+			return ERR_PTR(-EOPNOTSUPP);
+		return sgt;
+	}
+	ret = wait_for_exporter(attach->dmabuf);
+	if (!ret)
+		ret = sgt_check(attach, sgt);
+	if (ret) {
+		dma_buf_unmap_attachment(attach, sgt, dir);
+		return ERR_PTR(ret);
+	}
+	return sgt;
+}
+EXPORT_SYMBOL_NS_GPL(dma_buf_importer_map_sgt, "DMA_BUF");
 
 static int importer_map_locked(struct dma_buf_importer *imp)
 {
@@ -225,20 +261,11 @@ static int importer_map_locked(struct dma_buf_importer *imp)
 	if (ret)
 		goto err_free;
 
-	mapping->sgt = dma_buf_map_attachment(imp->attach, imp->dir);
+	mapping->sgt = dma_buf_importer_map_sgt(imp->attach, imp->dir);
 	if (IS_ERR(mapping->sgt)) {
 		ret = PTR_ERR(mapping->sgt);
-		/* It was too large for the bounce buffers that it had to go through. */
-		if (ret == -EIO && is_swiotlb_force_bounce(imp->dev))
-			ret = -EOPNOTSUPP;
 		goto err_exit_ref;
 	}
-	ret = wait_for_exporter(imp);
-	if (ret)
-		goto err_unmap;
-	ret = sgt_check(imp, mapping->sgt);
-	if (ret)
-		goto err_unmap;
 	if (imp->ops->map) {
 		ret = imp->ops->map(mapping);
 		if (ret)

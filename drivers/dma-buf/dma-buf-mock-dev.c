@@ -78,7 +78,7 @@ static long mock_ioctl_cmd(void __user *arg)
 		ret = dma_buf_mock_auto(mock, cmd.arg[0], cmd.arg[1]);
 		break;
 	case DMA_BUF_MOCK_REVOKE:
-		ret = dma_buf_mock_revoke(mock);
+		ret = dma_buf_mock_revoke(mock, min_t(u64, cmd.arg[0], DMA_BUF_MOCK_NR_REVOKES));
 		break;
 	case DMA_BUF_MOCK_RESTORE:
 		ret = dma_buf_mock_restore(mock);

@@ -39,10 +39,21 @@ enum dma_buf_mock_move {
 	DMA_BUF_MOCK_NR_MOVES,
 };
 
+/* How to take the memory away, as exporters do it */
+enum dma_buf_mock_revoke {
+	/* Wait for fences with the reservation held, then for unmapping */
+	DMA_BUF_MOCK_REVOKE_LOCKED,
+	/* Wait for unmapping only */
+	DMA_BUF_MOCK_REVOKE_UNMAP,
+	/* Begin in the context of memory reclaim, wait outside as LOCKED does */
+	DMA_BUF_MOCK_REVOKE_RECLAIM,
+	DMA_BUF_MOCK_NR_REVOKES,
+};
+
 enum dma_buf_mock_op {
 	DMA_BUF_MOCK_MOVE,	/* arg[0]: enum dma_buf_mock_move */
 	DMA_BUF_MOCK_AUTO,	/* arg[0]: interval in us, 0 to stop; arg[1]: mask of moves */
-	DMA_BUF_MOCK_REVOKE,	/* until RESTORE no mapping can be made */
+	DMA_BUF_MOCK_REVOKE,	/* until RESTORE; arg[0]: enum dma_buf_mock_revoke */
 	DMA_BUF_MOCK_RESTORE,
 	DMA_BUF_MOCK_FAIL,	/* arg[0]: enum dma_buf_mock_fail, arg[1]: errno << 32 | nth */
 	DMA_BUF_MOCK_NR_OPS,

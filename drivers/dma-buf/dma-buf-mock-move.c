@@ -214,41 +214,96 @@ int dma_buf_mock_move(struct dma_buf_mock *mock, enum dma_buf_mock_move how)
 	return ret;
 }
 
+static int revoke_locked(struct dma_buf_mock *mock)
+{
+	dma_resv_assert_held(mock->dmabuf->resv);
+
+	if (mock->revoked)
+		return -EALREADY;
+	mock->revoked = true;
+	invalidate(mock);
+	return 0;
+}
+
+static int revoke_in_reclaim(struct dma_buf_mock *mock)
+{
+	struct dma_resv *resv = mock->dmabuf->resv;
+	unsigned int noreclaim = memalloc_noreclaim_save();
+	int ret = -EAGAIN;
+
+	fs_reclaim_acquire(GFP_KERNEL);
+	if (dma_resv_trylock(resv)) {
+		ret = revoke_locked(mock);
+		dma_resv_unlock(resv);
+	}
+	fs_reclaim_release(GFP_KERNEL);
+	memalloc_noreclaim_restore(noreclaim);
+	return ret;
+}
+
+/* From here on until it is unmapped, nobody may write. */
+static int wait_for_fences(struct dma_buf_mock *mock, u32 *crc)
+{
+	dma_resv_assert_held(mock->dmabuf->resv);
+
+	if (dma_resv_wait_timeout(mock->dmabuf->resv, DMA_RESV_USAGE_BOOKKEEP, false,
+				  UNMAP_TIMEOUT) <= 0)
+		return -ETIMEDOUT;
+	if (mock->flags & DMA_BUF_MOCK_CHECK_IDLE)
+		*crc = mock_store_crc(mock->store);
+	return 0;
+}
+
+static int wait_for_unmap(struct dma_buf_mock *mock)
+{
+	if (!wait_event_timeout(mock->unmapped, !READ_ONCE(mock->stats.mapped), UNMAP_TIMEOUT))
+		return -ETIMEDOUT;
+	return 0;
+}
+
 /**
  * dma_buf_mock_revoke() - take the memory away
  * @mock: the exporter
+ * @how: which kind of exporter to be
  *
  * Nobody can map the buffer until dma_buf_mock_restore(). Whoever has it mapped
  * is told, and waited for.
  *
  * Context: may sleep; takes the reservation lock.
- * Return: 0; -EALREADY; -ETIMEDOUT if somebody keeps it mapped.
+ * Return: 0; -EALREADY; -ETIMEDOUT if somebody keeps it mapped; -EAGAIN if it is
+ * locked (DMA_BUF_MOCK_REVOKE_RECLAIM).
  */
-int dma_buf_mock_revoke(struct dma_buf_mock *mock)
+int dma_buf_mock_revoke(struct dma_buf_mock *mock, enum dma_buf_mock_revoke how)
 {
+	bool fences = how != DMA_BUF_MOCK_REVOKE_UNMAP;
 	struct dma_resv *resv = mock->dmabuf->resv;
-	int ret = 0;
+	u32 crc = 0;
+	int ret;
+
+	if (how >= DMA_BUF_MOCK_NR_REVOKES)
+		return -EINVAL;
 
 	mutex_lock(&mock->move_lock);
-	dma_resv_lock(resv, NULL);
-	if (mock->revoked) {
-		ret = -EALREADY;
-	} else {
-		mock->revoked = true;
-		invalidate(mock);
-		if (dma_resv_wait_timeout(resv, DMA_RESV_USAGE_BOOKKEEP, false,
-					  UNMAP_TIMEOUT) <= 0)
-			ret = -ETIMEDOUT;
-	}
-	dma_resv_unlock(resv);
-	if (!ret && !wait_event_timeout(mock->unmapped, !READ_ONCE(mock->stats.mapped),
-					UNMAP_TIMEOUT))
-		ret = -ETIMEDOUT;
-	if (ret == -ETIMEDOUT) {
+	if (how == DMA_BUF_MOCK_REVOKE_RECLAIM) {
+		ret = revoke_in_reclaim(mock);
 		dma_resv_lock(resv, NULL);
-		mock->stats.violations++;
-		dma_resv_unlock(resv);
+	} else {
+		dma_resv_lock(resv, NULL);
+		ret = revoke_locked(mock);
 	}
+	if (!ret && fences)
+		ret = wait_for_fences(mock, &crc);
+	dma_resv_unlock(resv);
+	if (!ret)
+		ret = wait_for_unmap(mock);
+
+	dma_resv_lock(resv, NULL);
+	if (ret == -ETIMEDOUT)
+		mock->stats.violations++;
+	if (!ret && fences && (mock->flags & DMA_BUF_MOCK_CHECK_IDLE) &&
+	    mock_store_crc(mock->store) != crc)
+		mock->stats.violations++;
+	dma_resv_unlock(resv);
 	mutex_unlock(&mock->move_lock);
 	return ret;
 }

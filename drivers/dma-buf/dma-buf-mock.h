@@ -66,7 +66,7 @@ struct dma_buf_mock *dma_buf_mock_create(size_t size, unsigned int order, u32 fl
 struct dma_buf_mock *dma_buf_mock_from(struct dma_buf *dmabuf);
 void dma_buf_mock_check(struct dma_buf_mock *mock);
 int dma_buf_mock_move(struct dma_buf_mock *mock, enum dma_buf_mock_move how);
-int dma_buf_mock_revoke(struct dma_buf_mock *mock);
+int dma_buf_mock_revoke(struct dma_buf_mock *mock, enum dma_buf_mock_revoke how);
 int dma_buf_mock_restore(struct dma_buf_mock *mock);
 int dma_buf_mock_auto(struct dma_buf_mock *mock, unsigned long us, unsigned long moves);
 int dma_buf_mock_init_moves(struct dma_buf_mock *mock);

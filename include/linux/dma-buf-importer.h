@@ -95,6 +95,8 @@ int dma_buf_importer_init(struct dma_buf_importer *imp, struct dma_buf *dmabuf,
 			  const struct dma_buf_importer_ops *ops);
 void dma_buf_importer_fini(struct dma_buf_importer *imp);
 int dma_buf_importer_map(struct dma_buf_importer *imp);
+struct sg_table *dma_buf_importer_map_sgt(struct dma_buf_attachment *attach,
+					  enum dma_data_direction dir);
 
 /**
  * dma_buf_importer_mapped - is there a mapping right now?

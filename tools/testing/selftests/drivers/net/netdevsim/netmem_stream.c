@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A TCP stream that is checked byte by byte, see netmem_stream.h
+ */
+#define _GNU_SOURCE
+/* struct iovec comes from the kernel's header, like what else is in there */
+#define __iovec_defined 1
+#include <linux/uio.h>
+#include <errno.h>
+#include <error.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "netmem_stream.h"
+
+#ifndef MSG_SOCK_DEVMEM
+#define MSG_SOCK_DEVMEM 0x2000000
+#endif
+#ifndef SO_DEVMEM_DONTNEED
+#define SO_DEVMEM_LINEAR 78
+#define SO_DEVMEM_DMABUF 79
+#define SO_DEVMEM_DONTNEED 80
+#endif
+
+#define CHUNK		65536
+#define TIMEOUT_MS	20000
+
+static unsigned char stream_byte(uint64_t pos)
+{
+	return ((pos >> 3) * 0x9e3779b97f4a7c15ULL) >> (8 * (pos & 7));
+}
+
+static int stream_check(const char *data, size_t len, uint64_t pos)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++) {
+		if ((unsigned char)data[i] == stream_byte(pos + i))
+			continue;
+		fprintf(stderr, "# byte %llu of the stream is %#hhx, not %#hhx\n",
+			(unsigned long long)(pos + i), data[i],
+			stream_byte(pos + i));
+		return -EILSEQ;
+	}
+	return 0;
+}
+
+static void *send_stream(void *data)
+{
+	struct sender *sender = data;
+	unsigned char buf[CHUNK];
+	uint64_t pos = 0;
+	ssize_t n;
+	size_t i;
+
+	nsim_enter(sender->nsim);
+	sender->sock = tcp_connect();
+	while (!__atomic_load_n(&sender->stop, __ATOMIC_RELAXED)) {
+		for (i = 0; i < sizeof(buf); i++)
+			buf[i] = stream_byte(pos + i);
+		n = send(sender->sock, buf, sizeof(buf), MSG_NOSIGNAL);
+		if (n < 0)
+			break;
+		pos += n;
+	}
+	return NULL;
+}
+
+void sender_start(struct sender *sender, const struct nsim *nsim)
+{
+	sender->nsim = nsim;
+	sender->stop = 0;
+	sender->sock = -1;
+	if (pthread_create(&sender->thread, NULL, send_stream, sender))
+		error(1, errno, "pthread_create");
+}
+
+void sender_stop(struct sender *sender)
+{
+	__atomic_store_n(&sender->stop, 1, __ATOMIC_RELAXED);
+	if (sender->sock >= 0)
+		shutdown(sender->sock, SHUT_RDWR);
+	pthread_join(sender->thread, NULL);
+	close(sender->sock);
+}
+
+static void zcrx_refill(struct zc_ring *ring, uint64_t off, unsigned int len)
+{
+	struct io_uring_zcrx_rqe *rqe;
+	unsigned int tail = *ring->rq_tail;
+
+	if (tail - __atomic_load_n(ring->rq_head, __ATOMIC_ACQUIRE) ==
+	    ring->rq_entries)
+		return;
+	rqe = &ring->rqes[tail & (ring->rq_entries - 1)];
+	rqe->off = off;
+	rqe->len = len;
+	rqe->__pad = 0;
+	__atomic_store_n(ring->rq_tail, tail + 1, __ATOMIC_RELEASE);
+}
+
+int stream_recv_zcrx(struct zc_ring *ring, int sock, const char *mem,
+		     size_t size, uint64_t *pos, uint64_t want)
+{
+	struct io_uring_zcrx_cqe *rcqe;
+	struct io_uring_cqe *cqe;
+	uint64_t off;
+	int ret = 0;
+
+	if (!ring->receiving)
+		zc_recv(ring, sock);
+	ring->receiving = true;
+
+	while (!ret && *pos < want) {
+		cqe = zc_wait(ring, TIMEOUT_MS);
+		if (!cqe)
+			return -ETIMEDOUT;
+		rcqe = (void *)(cqe + 1);
+		if (cqe->user_data == ZC_EVENT_DATA) {
+			ring->events |= 1U << cqe->res;
+		} else if (!(cqe->flags & IORING_CQE_F_MORE)) {
+			ring->receiving = false;
+			ret = cqe->res ?: -EPIPE;
+		} else {
+			off = rcqe->off & ~IORING_ZCRX_AREA_MASK;
+			if (off + cqe->res > size)
+				return -EILSEQ;
+			ret = stream_check(mem + off, cqe->res, *pos);
+			*pos += cqe->res;
+			zcrx_refill(ring, rcqe->off, cqe->res);
+		}
+		zc_seen(ring);
+	}
+	return ret;
+}
+
+int stream_recv_devmem(int sock, const char *mem, size_t size, uint64_t *pos,
+		       uint64_t want)
+{
+	struct timeval timeout = { .tv_sec = TIMEOUT_MS / 1000 };
+	char ctrl[64 * CMSG_SPACE(sizeof(struct dmabuf_cmsg))];
+	char linear[CHUNK];
+	int ret;
+
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+	while (*pos < want) {
+		struct iovec iov = { .iov_base = linear, .iov_len = sizeof(linear) };
+		struct msghdr msg = {
+			.msg_iov = &iov,
+			.msg_iovlen = 1,
+			.msg_control = ctrl,
+			.msg_controllen = sizeof(ctrl),
+		};
+		struct cmsghdr *cm;
+		size_t copied = 0;
+
+		ret = recvmsg(sock, &msg, MSG_SOCK_DEVMEM);
+		if (ret < 0)
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
+		if (!ret)
+			return -EPIPE;
+
+		for (cm = CMSG_FIRSTHDR(&msg); cm; cm = CMSG_NXTHDR(&msg, cm)) {
+			struct dmabuf_cmsg *dc = (void *)CMSG_DATA(cm);
+			struct dmabuf_token token = {};
+
+			if (cm->cmsg_level != SOL_SOCKET)
+				continue;
+			if (cm->cmsg_type == SO_DEVMEM_LINEAR) {
+				ret = stream_check(linear + copied, dc->frag_size, *pos);
+				copied += dc->frag_size;
+			} else if (cm->cmsg_type == SO_DEVMEM_DMABUF) {
+				if (dc->frag_offset + dc->frag_size > size)
+					return -EILSEQ;
+				ret = stream_check(mem + dc->frag_offset,
+						   dc->frag_size, *pos);
+				token.token_start = dc->frag_token;
+				token.token_count = 1;
+				if (setsockopt(sock, SOL_SOCKET, SO_DEVMEM_DONTNEED,
+					       &token, sizeof(token)) != 1)
+					return -EBADMSG;
+			} else {
+				continue;
+			}
+			*pos += dc->frag_size;
+			if (ret)
+				return ret;
+		}
+	}
+	return 0;
+}
