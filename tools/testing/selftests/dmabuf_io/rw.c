@@ -4,6 +4,7 @@
  * whole buffer, for each kind of memory.
  */
 #include <linux/nvme_ioctl.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include "fixture.h"
@@ -223,20 +224,23 @@ TEST_F_TIMEOUT(rw, prp_and_sgl, 900)
 /* As large as the controller takes, not only as is cheap to map each time */
 TEST_F(rw, max_size)
 {
-	unsigned char id[4096] __attribute__((aligned(4096))) = { 0 };
 	struct nvme_admin_cmd cmd = {
 		.opcode = 0x06,		/* identify */
 		.cdw10 = 1,		/* the controller */
-		.addr = (uintptr_t)id,
-		.data_len = sizeof(id),
+		.data_len = PAGE,
 	};
 	size_t max = MIB(8);		/* the driver's own limit */
+	unsigned char *id;
 
+	ASSERT_EQ(0, posix_memalign((void **)&id, PAGE, PAGE));
+	memset(id, 0, PAGE);
+	cmd.addr = (uintptr_t)id;
 	if (ioctl(self->t.e.disk.fd, NVME_IOCTL_ADMIN_CMD, &cmd))
-		SKIP(return, "the disk is not driven by nvme");
+		LACKS(return, "the disk is not driven by nvme");
 	/* Maximum data transfer size, a power of two of pages; 0: no limit */
 	if (id[77] && id[77] < 11)
 		max = PAGE << id[77];
+	free(id);
 	EXPECT_EQ((long long)max >> 10,
 		  sysfs_get_num("/sys/block/%s/queue/max_dmabuf_sectors_kb",
 				self->t.e.disk.name));
