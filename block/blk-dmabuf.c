@@ -6,6 +6,7 @@
 #include <linux/blk-dmabuf.h>
 #include <linux/blkdev.h>
 #include <linux/dma-buf.h>
+#include <linux/iov_dmabuf.h>
 #include <linux/rculist.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -88,6 +89,9 @@ blk_status_t blk_rq_dmabuf_map(struct request *rq)
 
 	if (unlikely(!ddev))
 		return BLK_STS_NOTSUPP;
+	/* A passthrough request can't be parked, and comes with its mapping. */
+	if (rq->rq_flags & RQF_DMABUF)
+		return BLK_STS_OK;
 
 	rcu_read_lock();
 	att = blk_dmabuf_att_find(bio_dmabuf(rq->bio), ddev);
@@ -182,16 +186,22 @@ static void blk_dmabuf_map_work(struct work_struct *work)
  * @iter: an ITER_DMABUF iterator; whoever made it keeps the dma-buf until the
  *	bio has completed
  *
+ * A bio has no gaps in it, so an iterator over several parts takes several bios;
+ * this one gets the first part.
+ *
  * Context: any.
  */
 void bio_set_dmabuf(struct bio *bio, const struct iov_iter *iter)
 {
-	u64 offset = iter->iov_offset;
+	size_t len, start;
+	u64 offset;
 
+	len = iov_iter_dmabuf_run(iter, &start);
+	offset = start;
 	bio->bi_io_vec = (struct bio_vec *)iter->dmabuf->windows;
 	bio->bi_iter.bi_idx = offset >> BLK_DMABUF_WINDOW_SHIFT;
 	bio->bi_iter.bi_offset = offset & (BLK_DMABUF_WINDOW_SIZE - 1);
-	bio->bi_iter.bi_size = iov_iter_count(iter);
+	bio->bi_iter.bi_size = len;
 	bio_set_flag(bio, BIO_CLONED);
 	bio_set_flag(bio, BIO_DMABUF);
 	/* A request has one mapping and one offset. */
@@ -264,19 +274,24 @@ EXPORT_SYMBOL_GPL(blk_dmabuf_put);
 /**
  * blk_dmabuf_create - make a dma-buf usable in bios
  * @dmabuf: the dma-buf; a reference is taken
- *
- * A dma-buf whose file is not open for writing can be the source of I/O only.
+ * @dir: what devices may do to the memory
  *
  * Context: may sleep.
- * Return: a blk_dmabuf, to be freed by blk_dmabuf_put(), or an ERR_PTR: -EINVAL
- * if the size is not a multiple of the page size, -EFBIG if it is beyond
+ * Return: a blk_dmabuf, to be freed by blk_dmabuf_put(), or an ERR_PTR: -EACCES
+ * if the file of the dma-buf is not open for what @dir needs, -EINVAL if the
+ * size is not a multiple of the page size, -EFBIG if it is beyond
  * BLK_DMABUF_MAX_SIZE, -ENOMEM.
  */
-struct blk_dmabuf *blk_dmabuf_create(struct dma_buf *dmabuf)
+struct blk_dmabuf *blk_dmabuf_create(struct dma_buf *dmabuf,
+				     enum dma_data_direction dir)
 {
+	fmode_t mode = dmabuf->file->f_mode;
 	size_t nr_windows, i;
 	struct blk_dmabuf *db;
 
+	if ((dir != DMA_FROM_DEVICE && !(mode & FMODE_READ)) ||
+	    (dir != DMA_TO_DEVICE && !(mode & FMODE_WRITE)))
+		return ERR_PTR(-EACCES);
 	if (!dmabuf->size || !PAGE_ALIGNED(dmabuf->size))
 		return ERR_PTR(-EINVAL);
 	if (dmabuf->size > BLK_DMABUF_MAX_SIZE)
@@ -287,9 +302,7 @@ struct blk_dmabuf *blk_dmabuf_create(struct dma_buf *dmabuf)
 	if (!db)
 		return ERR_PTR(-ENOMEM);
 
-	db->dir = DMA_BIDIRECTIONAL;
-	if (!(dmabuf->file->f_mode & FMODE_WRITE))
-		db->dir = DMA_TO_DEVICE;
+	db->dir = dir;
 	kref_init(&db->kref);
 	mutex_init(&db->attach_lock);
 	INIT_LIST_HEAD(&db->attachments);
@@ -322,7 +335,7 @@ EXPORT_SYMBOL_GPL(blk_dmabuf_size);
  * blk_dmabuf_dir - what devices may do to the memory
  * @db: the dma-buf
  *
- * Return: DMA_BIDIRECTIONAL, or DMA_TO_DEVICE if devices may only read it.
+ * Return: the direction that it was made for.
  */
 enum dma_data_direction blk_dmabuf_dir(const struct blk_dmabuf *db)
 {
@@ -357,6 +370,29 @@ int blk_dmabuf_map_bdev(struct blk_dmabuf *db, struct block_device *bdev)
 	return blk_dmabuf_map(db, ddev);
 }
 EXPORT_SYMBOL_GPL(blk_dmabuf_map_bdev);
+
+/**
+ * blk_dmabuf_map_queue - make the mapping that a passthrough request needs
+ * @q: the queue of the request
+ * @iter: an ITER_DMABUF iterator
+ *
+ * For callers of blk_rq_map_user_iov() that got -EAGAIN and may sleep.  They
+ * free the request first, see "DOC: dma-buf importer", and then try again.
+ *
+ * Context: may sleep.  Takes the reservation lock of the dma-buf.
+ * Return: 0, or why there can be no mapping, which is not -EAGAIN.
+ */
+int blk_dmabuf_map_queue(struct request_queue *q, const struct iov_iter *iter)
+{
+	struct blk_dmabuf_dev *ddev = queue_dmabuf_dev(q);
+	int ret;
+
+	if (!ddev)
+		return -EOPNOTSUPP;
+	ret = blk_dmabuf_map((struct blk_dmabuf *)iter->dmabuf, ddev);
+	return ret == -EAGAIN ? -EIO : ret;
+}
+EXPORT_SYMBOL_GPL(blk_dmabuf_map_queue);
 
 static int __init blk_dmabuf_init(void)
 {

@@ -84,6 +84,7 @@ struct dma_buf_mock_stats {
 	__u64	moves;		/* ever */
 	__u64	violations;	/* accesses outside a live mapping, endless mappings */
 	__u64	longest_wait_us; /* for an invalidation */
+	__u64	dirs;		/* mapped for, ever: mask of enum dma_data_direction */
 };
 
 #define DMA_BUF_MOCK_IOC_CREATE	_IOWR('M', 0, struct dma_buf_mock_create)

@@ -177,6 +177,7 @@ static struct sg_table *mock_map(struct dma_buf_attachment *attach,
 	if (!mock->stats.mapped++)
 		idle_end(mock);
 	mock->stats.maps++;
+	mock->stats.dirs |= BIT_ULL(dir);
 	return &map->given;
 
 err_unmap:

@@ -75,11 +75,13 @@ void blk_dmabuf_dev_register(struct blk_dmabuf_dev *ddev,
 			     const struct blk_dmabuf_dev_ops *ops);
 void blk_dmabuf_dev_unregister(struct blk_dmabuf_dev *ddev);
 
-struct blk_dmabuf *blk_dmabuf_create(struct dma_buf *dmabuf);
+struct blk_dmabuf *blk_dmabuf_create(struct dma_buf *dmabuf,
+				     enum dma_data_direction dir);
 void blk_dmabuf_put(struct blk_dmabuf *db);
 u64 blk_dmabuf_size(const struct blk_dmabuf *db);
 enum dma_data_direction blk_dmabuf_dir(const struct blk_dmabuf *db);
 int blk_dmabuf_map_bdev(struct blk_dmabuf *db, struct block_device *bdev);
+int blk_dmabuf_map_queue(struct request_queue *q, const struct iov_iter *iter);
 
 blk_status_t blk_rq_dmabuf_map(struct request *rq);
 void blk_rq_dmabuf_unmap(struct request *rq);
@@ -151,6 +153,12 @@ static inline blk_status_t blk_rq_dmabuf_map(struct request *rq)
 
 static inline void blk_rq_dmabuf_unmap(struct request *rq)
 {
+}
+
+static inline int blk_dmabuf_map_queue(struct request_queue *q,
+				       const struct iov_iter *iter)
+{
+	return -EOPNOTSUPP;
 }
 
 static inline bool blk_rq_is_dmabuf(const struct request *rq)

@@ -21,6 +21,29 @@ enum {
 	DIO_TYPE_DMABUF	= 2,
 };
 
+/* in dio_regbuf_desc.flags */
+#define DIO_SOURCE_ONLY		0x1U
+#define DIO_DEST_ONLY		0x2U
+#define DIO_PREMAP		0x4U
+
+/* Opcodes, and a call, that installed headers may not know */
+#define DIO_OP_READV_FIXED		60
+#define DIO_OP_WRITEV_FIXED		61
+#define DIO_OP_URING_CMD128		64
+#define DIO_SETUP_SQE_MIXED		0x80000U
+#define DIO_REGISTER_CLONE_BUFFERS	30
+#define DIO_CLONE_REPLACE		0x2U
+
+/* struct io_uring_clone_buffers */
+struct dio_clone_buffers {
+	__u32 src_fd;
+	__u32 flags;
+	__u32 src_off;
+	__u32 dst_off;
+	__u32 nr;
+	__u32 pad[3];
+};
+
 /* struct io_uring_rsrc_update2 with its flags field */
 struct dio_rsrc_update {
 	__u32 offset;

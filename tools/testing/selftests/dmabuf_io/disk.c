@@ -71,9 +71,9 @@ static int identify(struct disk *d, const char **why)
 	return 0;
 }
 
-int disk_open(struct disk *d, const char **why)
+int disk_open_var(struct disk *d, const char *var, const char **why)
 {
-	const char *path = getenv("DMABUF_IO_DISK");
+	const char *path = getenv(var);
 	int fd, err;
 
 	memset(d, 0, sizeof(*d));
@@ -109,6 +109,11 @@ int disk_open(struct disk *d, const char **why)
 err_close:
 	disk_close(d);
 	return err;
+}
+
+int disk_open(struct disk *d, const char **why)
+{
+	return disk_open_var(d, "DMABUF_IO_DISK", why);
 }
 
 void disk_close(struct disk *d)

@@ -27,6 +27,8 @@ struct disk {
  * a negative errno with *why set: -ENODEV if the variable is not set.
  */
 int disk_open(struct disk *d, const char **why);
+/* The same with another variable */
+int disk_open_var(struct disk *d, const char *var, const char **why);
 void disk_close(struct disk *d);
 
 /* All or nothing: 0 or a negative errno */

@@ -4,6 +4,7 @@
  * with a sparse buffer table; and the checks that every test ends with.
  *
  * DMABUF_IO_DISK      scratch disk, its content is lost (required)
+ * DMABUF_IO_DISK2     a second one on another controller, for some of the tests
  * DMABUF_IO_P2P       PCI address of a device bound to vfio-pci whose BAR is
  *                     memory, or "auto"; if set, the device has to be there
  * DMABUF_IO_REQUIRE   1: whatever the kernel or the machine lacks is a failure

@@ -37,8 +37,10 @@ int ring_init(struct ring *r, unsigned int entries, unsigned int flags)
 		goto err_close;
 	}
 
+	r->sqe_shift = !!(flags & IORING_SETUP_SQE128);
+	r->cqe_shift = !!(flags & IORING_SETUP_CQE32);
 	sq_len = p.sq_off.array + p.sq_entries * sizeof(unsigned int);
-	cq_len = p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe);
+	cq_len = p.cq_off.cqes + (p.cq_entries * sizeof(struct io_uring_cqe) << r->cqe_shift);
 	r->rings_len = sq_len > cq_len ? sq_len : cq_len;
 	r->rings = mmap(NULL, r->rings_len, PROT_READ | PROT_WRITE,
 			MAP_SHARED | MAP_POPULATE, r->fd, IORING_OFF_SQ_RING);
@@ -46,7 +48,7 @@ int ring_init(struct ring *r, unsigned int entries, unsigned int flags)
 		err = -errno;
 		goto err_close;
 	}
-	r->sqes_len = p.sq_entries * sizeof(struct io_uring_sqe);
+	r->sqes_len = p.sq_entries * sizeof(struct io_uring_sqe) << r->sqe_shift;
 	r->sqes = mmap(NULL, r->sqes_len, PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_POPULATE, r->fd, IORING_OFF_SQES);
 	if (r->sqes == MAP_FAILED) {
@@ -96,9 +98,24 @@ struct io_uring_sqe *ring_sqe(struct ring *r)
 		return NULL;
 	idx = r->tail++ & *r->sq_mask;
 	r->sq_array[idx] = idx;
-	sqe = &r->sqes[idx];
-	memset(sqe, 0, sizeof(*sqe));
+	sqe = &r->sqes[idx << r->sqe_shift];
+	memset(sqe, 0, sizeof(*sqe) << r->sqe_shift);
 	return sqe;
+}
+
+struct io_uring_sqe *ring_sqe128(struct ring *r)
+{
+	struct io_uring_sqe *sqe, *next;
+
+	sqe = ring_sqe(r);
+	if (!sqe || r->sqe_shift)
+		return sqe;
+	/* Pairs don't wrap around */
+	next = ring_sqe(r);
+	if (next == sqe + 1)
+		return sqe;
+	r->tail -= next ? 2 : 1;
+	return NULL;
 }
 
 int ring_submit(struct ring *r, unsigned int wait)
@@ -129,7 +146,7 @@ int ring_peek(struct ring *r, struct io_uring_cqe *cqe)
 
 	if (head == load_acquire(r->cq_tail))
 		return -EAGAIN;
-	*cqe = r->cqes[head & *r->cq_mask];
+	*cqe = r->cqes[(head & *r->cq_mask) << r->cqe_shift];
 	store_release(r->cq_head, head + 1);
 	return 0;
 }

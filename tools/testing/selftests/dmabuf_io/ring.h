@@ -14,6 +14,7 @@ struct ring {
 	int fd;
 	unsigned int flags;
 	unsigned int entries;
+	unsigned int sqe_shift, cqe_shift;	/* 1: twice the usual size */
 	unsigned int tail;		/* sqes handed out, not yet published */
 	unsigned int *sq_head, *sq_tail, *sq_mask, *sq_flags, *sq_array;
 	unsigned int *cq_head, *cq_tail, *cq_mask;
@@ -29,6 +30,8 @@ void ring_exit(struct ring *r);
 
 /* A zeroed sqe, or NULL when all are handed out and not yet submitted */
 struct io_uring_sqe *ring_sqe(struct ring *r);
+/* One of 128 bytes, which takes two entries of a ring with DIO_SETUP_SQE_MIXED */
+struct io_uring_sqe *ring_sqe128(struct ring *r);
 /* Publish all sqes, wait for @wait completions; number of sqes consumed */
 int ring_submit(struct ring *r, unsigned int wait);
 /* Take the next completion, -ETIME if none comes */

@@ -211,19 +211,6 @@ TEST_F_TIMEOUT(target, no_block_device, 120)
 	close(fd);
 }
 
-TEST_F_TIMEOUT(target, nvme_char_device, 120)
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof(path), "/dev/ng%s", self->t.e.disk.name + strlen("nvme"));
-	fd = open(path, O_RDWR);
-	if (fd < 0)
-		LACKS(return, "no %s", path);
-	expect_refused(_metadata, &self->t, fd);
-	close(fd);
-}
-
 TEST_F_TIMEOUT(target, null_blk, 120)
 {
 	int fd = open("/dev/nullb0", O_RDWR | O_DIRECT);
@@ -255,6 +242,10 @@ TEST_F_TIMEOUT(target, bounced, 120)
 	static const enum mem_kind kinds[] = { MEM_UDMABUF, MEM_UDMABUF_HUGE, MEM_HEAP };
 	struct env *e = &self->t.e;
 	char cmdline[2048];
+	struct dio_regbuf_desc d = {
+		.type = DIO_TYPE_UADDR, .flags = DIO_PREMAP, .size = 4096,
+		.target_fd = e->disk.fd,
+	};
 	struct mem m;
 	unsigned int i;
 	int ret;
@@ -277,6 +268,14 @@ TEST_F_TIMEOUT(target, bounced, 120)
 		EXPECT_EQ(0, env_mem_free(e, &m))
 			TH_LOG("%s", e->why);
 	}
+
+	/* Ordinary memory can be used in the ordinary way, but not be mapped once */
+	d.uaddr = (uintptr_t)mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	EXPECT_EQ(-EOPNOTSUPP, ring_update(&e->ring, SLOT, &d, 1, NULL));
+	d.flags = 0;
+	d.target_fd = -1;
+	EXPECT_EQ(1, ring_update(&e->ring, SLOT, &d, 1, NULL));
 }
 
 TEST_F_TIMEOUT(target, partition, 120)

@@ -59,6 +59,33 @@ int watch_attached(uint64_t ino)
 	return count;
 }
 
+int watch_exporter(const char *name, unsigned int *nr_bufs)
+{
+	unsigned long long ino;
+	bool mine = false;
+	char line[512], exp[64];
+	int count = 0, n;
+	FILE *f;
+
+	*nr_bufs = 0;
+	f = open_bufinfo();
+	if (!f)
+		return -EIO;
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%*u %*x %*x %*d %63s %llu", exp, &ino) == 2) {
+			mine = !strcmp(exp, name);
+			*nr_bufs += mine;
+			continue;
+		}
+		if (mine && strstr(line, "devices attached") && sscanf(line, "Total %d", &n) == 1) {
+			count += n;
+			mine = false;
+		}
+	}
+	fclose(f);
+	return count;
+}
+
 int watch_wait_attached(uint64_t ino, int want, unsigned int timeout_ms)
 {
 	unsigned int waited;

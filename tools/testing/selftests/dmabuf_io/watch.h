@@ -8,6 +8,8 @@
 
 /* Devices attached to the dma-buf with this inode number, -ENOENT if it is gone */
 int watch_attached(uint64_t ino);
+/* The same for all dma-bufs of an exporter together */
+int watch_exporter(const char *name, unsigned int *nr_bufs);
 /* Poll until that many are attached, or -ENOENT for "gone"; 0 or -ETIME */
 int watch_wait_attached(uint64_t ino, int want, unsigned int timeout_ms);
 

@@ -58,10 +58,15 @@ static int compare(struct xfer *x, const char *end_name, const void *p, const st
 
 static int run(struct xfer *x, int op, uint64_t off, size_t len, uint64_t pos)
 {
-	struct io_uring_sqe *sqe = ring_sqe(x->ring);
+	struct io_uring_sqe *sqe;
 	struct io_uring_cqe cqe = {};
 	int ret;
 
+	if (x->move) {
+		ret = x->move(x, op == IORING_OP_WRITE_FIXED, off, len, pos);
+		return ret ? fail(x, ret, "completed with %d", ret) : 0;
+	}
+	sqe = ring_sqe(x->ring);
 	if (!sqe)
 		return fail(x, -ENOSPC, "no free sqe");
 	ring_prep_rw(sqe, op, x->fd, x->slot, off, len, pos);

@@ -23,6 +23,8 @@ struct xfer {
 	unsigned int slot;
 	unsigned int sqe_flags;
 	uint64_t seed;		/* a new one for each transfer */
+	/* Another way to move the bytes: 0 or a negative errno */
+	int (*move)(struct xfer *x, bool write, uint64_t off, size_t len, uint64_t pos);
 	char why[256];
 };
 
