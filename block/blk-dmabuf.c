@@ -90,7 +90,7 @@ blk_status_t blk_rq_dmabuf_map(struct request *rq)
 	if (unlikely(!ddev))
 		return BLK_STS_NOTSUPP;
 	/* A passthrough request can't be parked, and comes with its mapping. */
-	if (rq->rq_flags & RQF_DMABUF)
+	if (blk_rq_dmabuf_mapped(rq))
 		return BLK_STS_OK;
 
 	rcu_read_lock();
@@ -242,7 +242,7 @@ static void blk_dmabuf_release_work(struct work_struct *work)
 		container_of(work, struct blk_dmabuf, release_work);
 
 	/* No bio is left, but the worker may not have returned from the last. */
-	flush_work(&db->map_work);
+	cancel_work_sync(&db->map_work);
 	blk_dmabuf_detach_all(db);
 	dma_buf_put(db->dmabuf);
 	mutex_destroy(&db->attach_lock);
@@ -390,6 +390,8 @@ int blk_dmabuf_map_queue(struct request_queue *q, const struct iov_iter *iter)
 	if (!ddev)
 		return -EOPNOTSUPP;
 	ret = blk_dmabuf_map((struct blk_dmabuf *)iter->dmabuf, ddev);
+	if (ret == -ERESTARTSYS)
+		return -EINTR;
 	return ret == -EAGAIN ? -EIO : ret;
 }
 EXPORT_SYMBOL_GPL(blk_dmabuf_map_queue);

@@ -107,7 +107,11 @@ static inline bool blk_rq_is_dmabuf(const struct request *rq)
  */
 static inline bool blk_rq_dmabuf_mapped(const struct request *rq)
 {
-	return rq->rq_flags & RQF_DMABUF;
+	/*
+	 * A timeout that races with the completion can bring the flag back, but
+	 * not the mapping, which is not initialised before the flag is first set.
+	 */
+	return (rq->rq_flags & RQF_DMABUF) && rq->dmabuf_mapping;
 }
 
 /**

@@ -75,7 +75,9 @@ void netmem_area_exit(struct netmem_area *area)
 	kvfree(area->nia.niovs);
 	kvfree(area->free);
 	area->nia.niovs = NULL;
+	area->nia.num_niovs = 0;
 	area->free = NULL;
+	area->nr_free = 0;
 }
 
 /* The part of @sg, which begins at @start, that is in @offset ... @offset + @size.

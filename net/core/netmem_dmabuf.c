@@ -251,7 +251,8 @@ static int netmem_dmabuf_set_dma(struct netmem_dmabuf *nd,
  * @extack: told what went wrong, may be NULL
  *
  * Context: may sleep; no netdev lock held.
- * Return: 0; -ERANGE if the memory is too scattered for net_iovs of this size;
+ * Return: 0; -ERANGE if the memory is too scattered for net_iovs of this size or
+ *	   not a multiple of it;
  *	   -ENODEV if it has been revoked; or what netmem_area_init() and
  *	   netmem_area_set_dma() returned.
  */
@@ -263,6 +264,11 @@ int netmem_dmabuf_area_init(struct netmem_dmabuf *nd, struct netmem_area *area,
 	struct dma_resv *resv = nd->pin.dmabuf->resv;
 	int err;
 
+	if (size & ((1ULL << niov_shift) - 1)) {
+		NL_SET_ERR_MSG(extack,
+			       "size is not a multiple of the buffer size");
+		return -ERANGE;
+	}
 	err = netmem_area_init(area, type, size, niov_shift);
 	if (err)
 		return err;
