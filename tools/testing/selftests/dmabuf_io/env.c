@@ -113,8 +113,15 @@ int env_open(struct env *e, enum mem_kind kind, size_t size, unsigned int ring_f
 int env_reopen_disk(struct env *e)
 {
 	const char *why = "";
-	int err = disk_open(&e->disk, &why);
+	int err, i;
 
+	/* There is a name for it some time before it can be opened. */
+	for (i = 0; i < 100; i++) {
+		err = disk_open(&e->disk, &why);
+		if (err != -ENXIO && err != -ENOENT)
+			break;
+		usleep(100000);
+	}
 	return err ? give_up(e, err, why) : 0;
 }
 
