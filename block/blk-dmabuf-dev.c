@@ -157,6 +157,9 @@ static struct blk_dmabuf_att *att_create(struct blk_dmabuf *db,
 	/* One for the lists, one for the caller. */
 	kref_init(&att->kref);
 	kref_get(&att->kref);
+	spin_lock_init(&att->parked_lock);
+	bio_list_init(&att->parked);
+	INIT_WORK(&att->map_work, blk_dmabuf_map_work);
 
 	ret = dma_buf_importer_init(&att->imp, db->dmabuf, ddev->dma_dev,
 				    db->dir, set_may_poll(ddev->set) ?

@@ -35,7 +35,8 @@
  * has entered the queue, and a holder of the dma-buf's reservation lock may be
  * waiting in memory reclaim for the queue to thaw.  So the request is given up,
  * and its bio parked until a worker has made a mapping and submits it again.
- * Nobody has to sleep, and submitters do not notice.
+ * Nobody has to sleep, and submitters do not notice.  There is a worker for each
+ * dma-buf and device, so that those that are slow or stopped hold up no others.
  *
  * What can be known early is done early: blk_dmabuf_map_bdev() attaches and maps
  * at registration, so that a buffer that a device can't use is refused there.
@@ -49,24 +50,56 @@ static struct blk_dmabuf *bio_dmabuf(const struct bio *bio)
 			    struct blk_dmabuf, windows);
 }
 
-static int blk_dmabuf_map(struct blk_dmabuf *db, struct blk_dmabuf_dev *ddev)
+/* Requests that are needed to free memory may be waiting behind us: no I/O. */
+static struct blk_dmabuf_att *blk_dmabuf_att_get_noio(struct blk_dmabuf *db,
+						      struct blk_dmabuf_dev *ddev)
 {
-	struct blk_dmabuf_att *att;
-	unsigned int noio;
-	int ret;
+	unsigned int noio = memalloc_noio_save();
+	struct blk_dmabuf_att *att = blk_dmabuf_att_get(db, ddev);
 
-	/* Requests that are needed to free memory may be waiting behind us. */
-	noio = memalloc_noio_save();
-	att = blk_dmabuf_att_get(db, ddev);
-	if (IS_ERR(att)) {
-		ret = PTR_ERR(att);
-	} else {
-		ret = dma_buf_importer_map(&att->imp);
-		blk_dmabuf_att_put(att);
-	}
+	memalloc_noio_restore(noio);
+	return att;
+}
+
+/* Make a mapping, for requests that are submitted before it is let go */
+static int blk_dmabuf_att_map_hold(struct blk_dmabuf_att *att)
+{
+	unsigned int noio = memalloc_noio_save();
+	int ret = dma_buf_importer_map_hold(&att->imp);
+
 	memalloc_noio_restore(noio);
 	return ret;
 }
+
+/* The next invalidation leaves the mapping alone until blk_dmabuf_unhold() */
+static struct blk_dmabuf_att *blk_dmabuf_map_hold(struct blk_dmabuf *db,
+						  struct blk_dmabuf_dev *ddev)
+{
+	struct blk_dmabuf_att *att = blk_dmabuf_att_get_noio(db, ddev);
+	int ret;
+
+	if (IS_ERR(att))
+		return att;
+	ret = blk_dmabuf_att_map_hold(att);
+	if (ret) {
+		blk_dmabuf_att_put(att);
+		return ERR_PTR(ret);
+	}
+	return att;
+}
+
+/**
+ * blk_dmabuf_unhold - the request has its mapping, or needs none
+ * @att: what blk_dmabuf_map_queue() returned
+ *
+ * Context: any but NMI.
+ */
+void blk_dmabuf_unhold(struct blk_dmabuf_att *att)
+{
+	dma_buf_importer_unhold(&att->imp);
+	blk_dmabuf_att_put(att);
+}
+EXPORT_SYMBOL_GPL(blk_dmabuf_unhold);
 
 /**
  * blk_rq_dmabuf_map - find the mapping that a request uses
@@ -144,30 +177,70 @@ bool blk_dmabuf_park_rq(struct request *rq)
 	db = bio_dmabuf(bio);
 	spin_lock_irqsave(&db->parked_lock, flags);
 	blk_steal_bios(&db->parked, rq);
+	/* Under the lock: it is the bios that keep @db. */
+	queue_work(blk_dmabuf_wq, &db->attach_work);
 	spin_unlock_irqrestore(&db->parked_lock, flags);
-	queue_work(blk_dmabuf_wq, &db->map_work);
 	return true;
+}
+
+static void bio_dmabuf_fail(struct bio *bio, int error)
+{
+	/* Not something that waiting would mend. */
+	if (error == -EAGAIN)
+		error = -EIO;
+	bio_endio_status(bio, errno_to_blk_status(error));
+}
+
+/* The mapping may be refused, and it may have to wait for the exporter. */
+void blk_dmabuf_map_work(struct work_struct *work)
+{
+	struct blk_dmabuf_att *att =
+		container_of(work, struct blk_dmabuf_att, map_work);
+	struct bio_list bios;
+	struct bio *bio;
+	int ret;
+
+	spin_lock_irq(&att->parked_lock);
+	bios = att->parked;
+	bio_list_init(&att->parked);
+	spin_unlock_irq(&att->parked_lock);
+
+	while ((bio = bio_list_pop(&bios))) {
+		ret = blk_dmabuf_att_map_hold(att);
+		if (ret) {
+			bio_dmabuf_fail(bio, ret);
+			continue;
+		}
+		submit_bio_noacct_nocheck(bio, false);
+		dma_buf_importer_unhold(&att->imp);
+	}
+	blk_dmabuf_att_put(att);
 }
 
 static void blk_dmabuf_unpark_bio(struct blk_dmabuf *db, struct bio *bio)
 {
 	struct blk_dmabuf_dev *ddev = queue_dmabuf_dev(bdev_get_queue(bio->bi_bdev));
-	int ret;
+	struct blk_dmabuf_att *att;
+	bool queued;
 
-	ret = ddev ? blk_dmabuf_map(db, ddev) : -EOPNOTSUPP;
-	if (!ret) {
-		submit_bio_noacct_nocheck(bio, false);
+	att = ddev ? blk_dmabuf_att_get_noio(db, ddev) : ERR_PTR(-EOPNOTSUPP);
+	if (IS_ERR(att)) {
+		bio_dmabuf_fail(bio, PTR_ERR(att));
 		return;
 	}
-	/* Not something that waiting would mend. */
-	if (ret == -EAGAIN)
-		ret = -EIO;
-	bio_endio_status(bio, errno_to_blk_status(ret));
+
+	spin_lock_irq(&att->parked_lock);
+	bio_list_add(&att->parked, bio);
+	queued = queue_work(blk_dmabuf_wq, &att->map_work);
+	spin_unlock_irq(&att->parked_lock);
+	/* Otherwise the reference is the work's. */
+	if (!queued)
+		blk_dmabuf_att_put(att);
 }
 
-static void blk_dmabuf_map_work(struct work_struct *work)
+static void blk_dmabuf_attach_work(struct work_struct *work)
 {
-	struct blk_dmabuf *db = container_of(work, struct blk_dmabuf, map_work);
+	struct blk_dmabuf *db = container_of(work, struct blk_dmabuf, attach_work);
 	struct bio_list bios;
 	struct bio *bio;
 
@@ -242,7 +315,7 @@ static void blk_dmabuf_release_work(struct work_struct *work)
 		container_of(work, struct blk_dmabuf, release_work);
 
 	/* No bio is left, but the worker may not have returned from the last. */
-	cancel_work_sync(&db->map_work);
+	cancel_work_sync(&db->attach_work);
 	blk_dmabuf_detach_all(db);
 	dma_buf_put(db->dmabuf);
 	mutex_destroy(&db->attach_lock);
@@ -309,7 +382,7 @@ struct blk_dmabuf *blk_dmabuf_create(struct dma_buf *dmabuf,
 	INIT_WORK(&db->release_work, blk_dmabuf_release_work);
 	spin_lock_init(&db->parked_lock);
 	bio_list_init(&db->parked);
-	INIT_WORK(&db->map_work, blk_dmabuf_map_work);
+	INIT_WORK(&db->attach_work, blk_dmabuf_attach_work);
 	for (i = 0; i < nr_windows; i++)
 		db->windows[i].bv_len = BLK_DMABUF_WINDOW_SIZE;
 
@@ -359,15 +432,22 @@ EXPORT_SYMBOL_GPL(blk_dmabuf_dir);
 int blk_dmabuf_map_bdev(struct blk_dmabuf *db, struct block_device *bdev)
 {
 	struct request_queue *q = bdev_get_queue(bdev);
-	struct blk_dmabuf_dev *ddev = queue_dmabuf_dev(q);
+	struct blk_dmabuf_dev *ddev;
+	struct blk_dmabuf_att *att;
 
+	/* The tag set of a driver that does not opt in may be gone by now. */
 	if (!bdev_dmabuf(bdev))
 		return -EOPNOTSUPP;
 	if (!queue_is_mq(q))
 		return 0;
+	ddev = queue_dmabuf_dev(q);
 	if (!ddev)
 		return -EOPNOTSUPP;
-	return blk_dmabuf_map(db, ddev);
+	att = blk_dmabuf_map_hold(db, ddev);
+	if (IS_ERR(att))
+		return PTR_ERR(att);
+	blk_dmabuf_unhold(att);
+	return 0;
 }
 EXPORT_SYMBOL_GPL(blk_dmabuf_map_bdev);
 
@@ -377,22 +457,26 @@ EXPORT_SYMBOL_GPL(blk_dmabuf_map_bdev);
  * @iter: an ITER_DMABUF iterator
  *
  * For callers of blk_rq_map_user_iov() that got -EAGAIN and may sleep.  They
- * free the request first, see "DOC: dma-buf importer", and then try again.
+ * free the request first, see "DOC: dma-buf importer", then try again, and call
+ * blk_dmabuf_unhold() when they have.  An exporter that takes the mapping away
+ * again waits a moment for that.
  *
  * Context: may sleep.  Takes the reservation lock of the dma-buf.
- * Return: 0, or why there can be no mapping, which is not -EAGAIN.
+ * Return: for blk_dmabuf_unhold(), or an ERR_PTR that says why there can be no
+ * mapping, which is not -EAGAIN.
  */
-int blk_dmabuf_map_queue(struct request_queue *q, const struct iov_iter *iter)
+struct blk_dmabuf_att *blk_dmabuf_map_queue(struct request_queue *q,
+					    const struct iov_iter *iter)
 {
 	struct blk_dmabuf_dev *ddev = queue_dmabuf_dev(q);
-	int ret;
+	struct blk_dmabuf_att *att;
 
 	if (!ddev)
-		return -EOPNOTSUPP;
-	ret = blk_dmabuf_map((struct blk_dmabuf *)iter->dmabuf, ddev);
-	if (ret == -ERESTARTSYS)
-		return -EINTR;
-	return ret == -EAGAIN ? -EIO : ret;
+		return ERR_PTR(-EOPNOTSUPP);
+	att = blk_dmabuf_map_hold((struct blk_dmabuf *)iter->dmabuf, ddev);
+	if (att == ERR_PTR(-ERESTARTSYS))
+		return ERR_PTR(-EINTR);
+	return att == ERR_PTR(-EAGAIN) ? ERR_PTR(-EIO) : att;
 }
 EXPORT_SYMBOL_GPL(blk_dmabuf_map_queue);
 

@@ -17,6 +17,10 @@
  * @dev_node: in &blk_dmabuf_dev.attachments
  * @linked: whether it is in both lists, or in none
  * @kref: the lists hold one reference, and whoever sleeps with it another
+ * @parked_lock: protects @parked
+ * @parked: bios for the device that wait for a mapping
+ * @map_work: makes the mapping and submits @parked again; holds a reference
+ *	while it is queued or runs
  * @rcu: readers of &blk_dmabuf.attachments
  */
 struct blk_dmabuf_att {
@@ -26,6 +30,9 @@ struct blk_dmabuf_att {
 	struct list_head	dev_node;
 	bool			linked;
 	struct kref		kref;
+	spinlock_t		parked_lock;	/* @parked */
+	struct bio_list		parked;
+	struct work_struct	map_work;
 	struct rcu_head		rcu;
 };
 
@@ -39,8 +46,8 @@ struct blk_dmabuf_att {
  *	under RCU
  * @release_work: detaching sleeps, putting a reference does not
  * @parked_lock: protects @parked
- * @parked: bios that wait for a mapping
- * @map_work: makes the mapping and submits @parked again
+ * @parked: bios for which there was no mapping
+ * @attach_work: hands @parked on to &blk_dmabuf_att.parked of their device
  * @windows: what bi_io_vec of a bio points to
  */
 struct blk_dmabuf {
@@ -52,7 +59,7 @@ struct blk_dmabuf {
 	struct work_struct	release_work;
 	spinlock_t		parked_lock;	/* @parked */
 	struct bio_list		parked;
-	struct work_struct	map_work;
+	struct work_struct	attach_work;
 	struct bio_vec		windows[];
 };
 
@@ -61,6 +68,7 @@ struct blk_dmabuf_att *blk_dmabuf_att_find(struct blk_dmabuf *db,
 struct blk_dmabuf_att *blk_dmabuf_att_get(struct blk_dmabuf *db,
 					  struct blk_dmabuf_dev *ddev);
 void blk_dmabuf_att_put(struct blk_dmabuf_att *att);
+void blk_dmabuf_map_work(struct work_struct *work);
 void blk_dmabuf_detach_all(struct blk_dmabuf *db);
 
 #endif /* BLK_DMABUF_INTERNAL_H */

@@ -121,6 +121,20 @@ static const struct dma_buf_ops io_premap_ops = {
 };
 
 /*
+ * Let the devices unmap a buffer that is about to be freed and that nobody else
+ * has.  Each takes an RCU grace period, so that many are better started together.
+ */
+void io_premap_start_release(struct io_mapped_ubuf *imu)
+{
+	struct io_premap *pm = imu->priv;
+
+	if (!(imu->flags & IO_REGBUF_F_PREMAP) || refcount_read(&imu->refs) > 1)
+		return;
+	blk_dmabuf_put(pm->db);
+	pm->db = NULL;
+}
+
+/*
  * There are no requests any more, so the devices unmap in bounded time.  The
  * pages may be unpinned only then.
  */
@@ -128,7 +142,8 @@ static void io_premap_release(void *priv)
 {
 	struct io_premap *pm = priv;
 
-	blk_dmabuf_put(pm->db);
+	if (pm->db)
+		blk_dmabuf_put(pm->db);
 	wait_event(pm->unmapped, !READ_ONCE(pm->mapped));
 	if (pm->target)
 		fput(pm->target);

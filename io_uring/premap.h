@@ -11,6 +11,7 @@ struct iov_iter;
 
 #if defined(CONFIG_BLK_DMABUF)
 int io_premap_init(struct io_mapped_ubuf *imu, int target_fd);
+void io_premap_start_release(struct io_mapped_ubuf *imu);
 bool io_premap_import(struct io_kiocb *req, struct iov_iter *iter,
 		      struct io_mapped_ubuf *imu, u64 buf_addr, size_t len,
 		      int ddir);
@@ -18,6 +19,10 @@ bool io_premap_import(struct io_kiocb *req, struct iov_iter *iter,
 static inline int io_premap_init(struct io_mapped_ubuf *imu, int target_fd)
 {
 	return -EOPNOTSUPP;
+}
+
+static inline void io_premap_start_release(struct io_mapped_ubuf *imu)
+{
 }
 
 static inline bool io_premap_import(struct io_kiocb *req, struct iov_iter *iter,

@@ -11,6 +11,7 @@
 #include <linux/jiffies.h>
 #include <linux/slab.h>
 #include <linux/swiotlb.h>
+#include <linux/wait.h>
 
 /**
  * DOC: dma-buf importer
@@ -48,6 +49,14 @@
  * dma_buf_importer_begin_completion() lets lockdep know of code that the wait
  * depends on.
  *
+ * Progress
+ *
+ * An exporter that moves the buffer again and again is already waiting for the
+ * reservation lock when a new mapping is published, and would take it away before
+ * anybody has used it.  Whoever maps in order to start an operation therefore
+ * uses dma_buf_importer_map_hold(), and an invalidation lets him go first.  It
+ * does not depend on him: after HOLD_TIMEOUT it goes on.
+ *
  * Lock order
  *
  * Anything that is held while calling dma_buf_importer_map(), for instance
@@ -75,6 +84,9 @@ EXPORT_SYMBOL_GPL(dma_buf_importer_drain_map);
 
 /* How often polled completions are looked for during the wait. */
 #define REAP_INTERVAL_JIFFIES	1
+
+/* For how long an invalidation lets those go first who have just mapped. */
+#define HOLD_TIMEOUT		msecs_to_jiffies(10)
 
 /*
  * Kernel fences signal in bounded time by contract.  An exporter that breaks
@@ -123,6 +135,7 @@ static void importer_unmap(struct dma_buf_importer *imp)
 	if (!mapping)
 		return;
 
+	wait_event_timeout(imp->unheld, !atomic_read(&imp->holds), HOLD_TIMEOUT);
 	RCU_INIT_POINTER(imp->mapping, NULL);
 	mapping_drain(mapping);
 	if (imp->ops->unmap)
@@ -284,14 +297,27 @@ err_free:
 	return ret;
 }
 
+static int importer_map(struct dma_buf_importer *imp, bool hold)
+{
+	int ret;
+
+	might_sleep();
+
+	dma_resv_lock(imp->dmabuf->resv, NULL);
+	ret = importer_map_locked(imp);
+	if (!ret && hold)
+		atomic_inc(&imp->holds);
+	dma_resv_unlock(imp->dmabuf->resv);
+	return ret;
+}
+
 /**
  * dma_buf_importer_map - make sure that there is a mapping
  * @imp: the importer
  *
  * Maps the dma-buf if it is not mapped, which may mean to wait until the
- * exporter has finished moving it.  Another invalidation may follow at once, so
- * the caller's next dma_buf_importer_get() can still fail; then call this
- * again.
+ * exporter has finished moving it.  Another invalidation may follow at once, see
+ * dma_buf_importer_map_hold().
  *
  * Context: may sleep.  Takes the reservation lock of the dma-buf.  Allocates
  * memory; callers that may not recurse into I/O use memalloc_noio_save().
@@ -303,16 +329,40 @@ err_free:
  */
 int dma_buf_importer_map(struct dma_buf_importer *imp)
 {
-	int ret;
-
-	might_sleep();
-
-	dma_resv_lock(imp->dmabuf->resv, NULL);
-	ret = importer_map_locked(imp);
-	dma_resv_unlock(imp->dmabuf->resv);
-	return ret;
+	return importer_map(imp, false);
 }
 EXPORT_SYMBOL_NS_GPL(dma_buf_importer_map, "DMA_BUF");
+
+/**
+ * dma_buf_importer_map_hold - map, for an operation that starts right away
+ * @imp: the importer
+ *
+ * Like dma_buf_importer_map(), but the next invalidation gives the caller a
+ * moment for his dma_buf_importer_get().  Every success is followed by
+ * dma_buf_importer_unhold().  It is only about fairness: the caller may sleep in
+ * between, and if he takes too long he finds no mapping after all.
+ *
+ * Context: as dma_buf_importer_map().
+ * Return: as dma_buf_importer_map().
+ */
+int dma_buf_importer_map_hold(struct dma_buf_importer *imp)
+{
+	return importer_map(imp, true);
+}
+EXPORT_SYMBOL_NS_GPL(dma_buf_importer_map_hold, "DMA_BUF");
+
+/**
+ * dma_buf_importer_unhold - the operation has started, or will not
+ * @imp: the importer, which must not have been freed meanwhile
+ *
+ * Context: any but NMI.
+ */
+void dma_buf_importer_unhold(struct dma_buf_importer *imp)
+{
+	if (atomic_dec_and_test(&imp->holds))
+		wake_up(&imp->unheld);
+}
+EXPORT_SYMBOL_NS_GPL(dma_buf_importer_unhold, "DMA_BUF");
 
 /**
  * dma_buf_importer_init - attach a dma-buf to a device
@@ -338,6 +388,8 @@ int dma_buf_importer_init(struct dma_buf_importer *imp, struct dma_buf *dmabuf,
 	imp->dir = dir;
 	imp->ops = ops;
 	imp->dead = false;
+	atomic_set(&imp->holds, 0);
+	init_waitqueue_head(&imp->unheld);
 	RCU_INIT_POINTER(imp->mapping, NULL);
 
 	/* The exporter may call back before the attachment is known here. */

@@ -59,6 +59,9 @@ enum dma_buf_mock_op {
 	DMA_BUF_MOCK_NR_OPS,
 };
 
+/* Instead of nth: from now on, until it is told otherwise; 0: no more */
+#define DMA_BUF_MOCK_FAIL_ALWAYS	0xffffffffU
+
 /* What can be told to fail, once, at the nth time from now */
 enum dma_buf_mock_fail {
 	DMA_BUF_MOCK_FAIL_ATTACH,

@@ -25,7 +25,9 @@ struct mock_mapping {
 
 static bool fails(struct dma_buf_mock *mock, enum dma_buf_mock_fail what, int *error)
 {
-	if (!mock->fail[what].nth || --mock->fail[what].nth)
+	unsigned int *nth = &mock->fail[what].nth;
+
+	if (!*nth || (*nth != DMA_BUF_MOCK_FAIL_ALWAYS && --*nth))
 		return false;
 	*error = mock->fail[what].error;
 	return true;

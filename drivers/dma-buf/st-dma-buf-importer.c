@@ -46,6 +46,7 @@ struct mock {
 	unsigned int		reaped;
 	struct dma_buf_mapping	*in_flight;
 	struct delayed_work	put_work;
+	struct work_struct	start_work;
 	atomic_t		used_while_dead;
 	atomic_t		ops;
 	bool			released;
@@ -339,6 +340,62 @@ static void test_invalidate_reaps(struct kunit *test)
 	stop_importer(mock);
 }
 
+/* An operation that starts when an invalidation is already waiting */
+static void start_later(struct work_struct *work)
+{
+	struct mock *mock = container_of(work, struct mock, start_work);
+	unsigned long end = jiffies + HZ;
+
+	while (!wq_has_sleeper(&mock->imp.unheld) && time_before(jiffies, end))
+		usleep_range(100, 200);
+	mock->in_flight = dma_buf_importer_get(&mock->imp);
+	dma_buf_importer_unhold(&mock->imp);
+	if (mock->in_flight)
+		dma_buf_mapping_put(mock->in_flight);
+}
+
+/* Who has just mapped finds the mapping, even if it is to go right away. */
+static void test_hold(struct kunit *test)
+{
+	struct mock *mock = test->priv;
+	unsigned int tries = 0;
+
+	start_importer(mock, &format_ops);
+	/* A busy machine may need more than the moment that there is. */
+	do {
+		KUNIT_ASSERT_EQ(test, dma_buf_importer_map_hold(&mock->imp), 0);
+		schedule_work(&mock->start_work);
+		mock_invalidate(mock);
+		flush_work(&mock->start_work);
+	} while (!mock->in_flight && ++tries < 20);
+	KUNIT_EXPECT_NOT_NULL(test, mock->in_flight);
+
+	/* Nobody holds it any more: gone at once, and mapped anew */
+	KUNIT_EXPECT_NULL(test, dma_buf_importer_get(&mock->imp));
+	KUNIT_EXPECT_EQ(test, atomic_read(&mock->imp.holds), 0);
+	KUNIT_EXPECT_EQ(test, dma_buf_importer_map(&mock->imp), 0);
+	stop_importer(mock);
+}
+
+/* But the exporter does not depend on it. */
+static void test_hold_forever(struct kunit *test)
+{
+	struct mock *mock = test->priv;
+
+	start_importer(mock, &format_ops);
+	KUNIT_ASSERT_EQ(test, dma_buf_importer_map_hold(&mock->imp), 0);
+	mock_invalidate(mock);
+	KUNIT_EXPECT_NULL(test, dma_buf_importer_get(&mock->imp));
+
+	/* The same for an error: there is nothing to hold then. */
+	mock->map_error = -EADDRINUSE;
+	KUNIT_EXPECT_EQ(test, dma_buf_importer_map_hold(&mock->imp), -EADDRINUSE);
+	mock->map_error = 0;
+	dma_buf_importer_unhold(&mock->imp);
+	KUNIT_EXPECT_EQ(test, atomic_read(&mock->imp.holds), 0);
+	stop_importer(mock);
+}
+
 static void test_errors(struct kunit *test)
 {
 	struct mock *mock = test->priv;
@@ -433,6 +490,7 @@ static int importer_test_init(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, mock);
 	mock->test = test;
 	INIT_DELAYED_WORK(&mock->put_work, put_later);
+	INIT_WORK(&mock->start_work, start_later);
 	INIT_DELAYED_WORK(&mock->moved_work, mock_moved);
 	mock->dev = kunit_device_register(test, "dma-buf-importer");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(mock->dev));
@@ -468,6 +526,8 @@ static struct kunit_case importer_cases[] = {
 	KUNIT_CASE(test_invalidate_waits),
 	KUNIT_CASE(test_fini_waits),
 	KUNIT_CASE(test_invalidate_reaps),
+	KUNIT_CASE(test_hold),
+	KUNIT_CASE(test_hold_forever),
 	KUNIT_CASE(test_errors),
 	KUNIT_CASE_SLOW(test_stress),
 	{}

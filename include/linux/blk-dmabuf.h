@@ -4,11 +4,13 @@
 
 #include <linux/blk-mq.h>
 #include <linux/dma-buf-importer.h>
+#include <linux/err.h>
 #include <linux/list.h>
 #include <linux/uio.h>
 #include <linux/wait.h>
 
 struct blk_dmabuf;
+struct blk_dmabuf_att;
 struct blk_dmabuf_dev;
 struct block_device;
 struct dma_buf;
@@ -81,7 +83,9 @@ void blk_dmabuf_put(struct blk_dmabuf *db);
 u64 blk_dmabuf_size(const struct blk_dmabuf *db);
 enum dma_data_direction blk_dmabuf_dir(const struct blk_dmabuf *db);
 int blk_dmabuf_map_bdev(struct blk_dmabuf *db, struct block_device *bdev);
-int blk_dmabuf_map_queue(struct request_queue *q, const struct iov_iter *iter);
+struct blk_dmabuf_att *blk_dmabuf_map_queue(struct request_queue *q,
+					    const struct iov_iter *iter);
+void blk_dmabuf_unhold(struct blk_dmabuf_att *att);
 
 blk_status_t blk_rq_dmabuf_map(struct request *rq);
 void blk_rq_dmabuf_unmap(struct request *rq);
@@ -159,10 +163,14 @@ static inline void blk_rq_dmabuf_unmap(struct request *rq)
 {
 }
 
-static inline int blk_dmabuf_map_queue(struct request_queue *q,
-				       const struct iov_iter *iter)
+static inline struct blk_dmabuf_att *
+blk_dmabuf_map_queue(struct request_queue *q, const struct iov_iter *iter)
 {
-	return -EOPNOTSUPP;
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline void blk_dmabuf_unhold(struct blk_dmabuf_att *att)
+{
 }
 
 static inline bool blk_rq_is_dmabuf(const struct request *rq)

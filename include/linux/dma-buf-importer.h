@@ -2,6 +2,7 @@
 #ifndef _LINUX_DMA_BUF_IMPORTER_H
 #define _LINUX_DMA_BUF_IMPORTER_H
 
+#include <linux/atomic.h>
 #include <linux/completion.h>
 #include <linux/dma-direction.h>
 #include <linux/lockdep.h>
@@ -9,6 +10,7 @@
 #include <linux/rcupdate.h>
 #include <linux/scatterlist.h>
 #include <linux/types.h>
+#include <linux/wait.h>
 
 struct device;
 struct dma_buf;
@@ -88,6 +90,9 @@ struct dma_buf_importer {
 	struct dma_buf_attachment		*attach;
 	struct dma_buf_mapping __rcu		*mapping;
 	bool					dead;
+	/* those whose turn it is before the next invalidation */
+	atomic_t				holds;
+	wait_queue_head_t			unheld;
 };
 
 int dma_buf_importer_init(struct dma_buf_importer *imp, struct dma_buf *dmabuf,
@@ -95,6 +100,8 @@ int dma_buf_importer_init(struct dma_buf_importer *imp, struct dma_buf *dmabuf,
 			  const struct dma_buf_importer_ops *ops);
 void dma_buf_importer_fini(struct dma_buf_importer *imp);
 int dma_buf_importer_map(struct dma_buf_importer *imp);
+int dma_buf_importer_map_hold(struct dma_buf_importer *imp);
+void dma_buf_importer_unhold(struct dma_buf_importer *imp);
 struct sg_table *dma_buf_importer_map_sgt(struct dma_buf_attachment *attach,
 					  enum dma_data_direction dir);
 

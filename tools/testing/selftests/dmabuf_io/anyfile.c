@@ -157,9 +157,9 @@ static void move_all(struct __test_metadata *_metadata, struct anyfile *t, bool 
 	uint64_t src = rnd_next(&t->e.rnd), poison = rnd_next(&t->e.rnd);
 	struct mem *m = &t->e.mem;
 	unsigned int i;
-	void *tmp;
+	void *tmp = disk_buffer(CHUNK);
 
-	ASSERT_EQ(0, posix_memalign(&tmp, 4096, CHUNK));
+	ASSERT_NE(NULL, tmp);
 	fill_places(_metadata, t, tmp, write ? poison : src);
 	mem_begin(m);
 	pattern_fill(m->va, m->size, write ? src : poison, 0);
@@ -312,12 +312,17 @@ TEST_F_TIMEOUT(anyfile, exporter_fails, 120)
 {
 	static const struct {
 		enum dma_buf_mock_fail what;
+		unsigned int nth;
 		int error, res;
 	} fails[] = {
-		{ DMA_BUF_MOCK_FAIL_ATTACH, ENODEV, -ENODEV },
-		{ DMA_BUF_MOCK_FAIL_ATTACH, EAGAIN, -EIO },
-		{ DMA_BUF_MOCK_FAIL_MAP, ENOMEM, -ENOMEM },
-		{ DMA_BUF_MOCK_FAIL_MAP, EAGAIN, -EIO },
+		{ DMA_BUF_MOCK_FAIL_ATTACH, 1, ENODEV, -ENODEV },
+		{ DMA_BUF_MOCK_FAIL_ATTACH, 1, EAGAIN, -EIO },
+		{ DMA_BUF_MOCK_FAIL_MAP, 1, ENOMEM, -ENOMEM },
+		{ DMA_BUF_MOCK_FAIL_MAP, 1, EAGAIN, -EIO },
+		/* What means "try again without NOWAIT" elsewhere must not go on for ever. */
+		{ DMA_BUF_MOCK_FAIL_ATTACH, DMA_BUF_MOCK_FAIL_ALWAYS, EOPNOTSUPP, -EOPNOTSUPP },
+		{ DMA_BUF_MOCK_FAIL_MAP, DMA_BUF_MOCK_FAIL_ALWAYS, EAGAIN, -EIO },
+		{ DMA_BUF_MOCK_FAIL_MAP, DMA_BUF_MOCK_FAIL_ALWAYS, EOPNOTSUPP, -EOPNOTSUPP },
 	};
 	struct env *e = &self->t.e;
 	struct mem m;
@@ -330,10 +335,11 @@ TEST_F_TIMEOUT(anyfile, exporter_fails, 120)
 			SKIP(return, "%s", e->why);
 		ASSERT_EQ(0, ret);
 		ASSERT_EQ(0, ring_set_dmabuf(&e->ring, SLOT, m.fd, -1));
-		ASSERT_EQ(0, mock_fail(m.fd, fails[i].what, 1, fails[i].error));
+		ASSERT_EQ(0, mock_fail(m.fd, fails[i].what, fails[i].nth, fails[i].error));
 		EXPECT_EQ(fails[i].res, ring_rw(&e->ring, IORING_OP_READ_FIXED, e->disk.fd, SLOT,
 						0, 65536, XFER_POS))
 			TH_LOG("failure %zu", i);
+		ASSERT_EQ(0, mock_fail(m.fd, fails[i].what, 0, fails[i].error));
 		EXPECT_EQ(65536, ring_rw(&e->ring, IORING_OP_READ_FIXED, e->disk.fd, SLOT, 0,
 					 65536, XFER_POS))
 			TH_LOG("failure %zu", i);

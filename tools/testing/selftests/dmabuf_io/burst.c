@@ -32,10 +32,10 @@ static struct part part_of(const struct burst *b, unsigned int i)
 static int fill_disk(struct burst *b, uint64_t seed)
 {
 	size_t size = b->mem->size;
-	void *tmp;
+	void *tmp = disk_buffer(size);
 	int err;
 
-	if (posix_memalign(&tmp, 4096, size))
+	if (!tmp)
 		return -ENOMEM;
 	pattern_fill(tmp, size, seed, 0);
 	err = disk_put(&b->e->disk, tmp, size, BURST_POS);
@@ -231,7 +231,8 @@ int burst_check(struct burst *b)
 	int err;
 
 	if (b->write) {
-		if (posix_memalign(&tmp, 4096, size))
+		tmp = disk_buffer(size);
+		if (!tmp)
 			return -ENOMEM;
 		err = disk_get(&b->e->disk, tmp, size, BURST_POS);
 		bad = err ? 0 : find_wrong(b, tmp);

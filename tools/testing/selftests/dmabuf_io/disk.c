@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -126,6 +127,18 @@ void disk_close(struct disk *d)
 	d->witness = -1;
 }
 
+void *disk_buffer(size_t size)
+{
+	const size_t huge = 2UL << 20;
+	void *buf;
+
+	size = (size + huge - 1) / huge * huge;
+	if (posix_memalign(&buf, huge, size))
+		return NULL;
+	madvise(buf, size, MADV_HUGEPAGE);
+	return buf;
+}
+
 int disk_get(const struct disk *d, void *buf, size_t len, uint64_t pos)
 {
 	ssize_t n;
@@ -152,13 +165,17 @@ int disk_put(const struct disk *d, const void *buf, size_t len, uint64_t pos)
 
 long long disk_requests(const struct disk *d, bool write)
 {
-	unsigned long long rd, wr;
+	unsigned long long rd, wr, inflight;
 	char line[256];
 
-	/* Columns: reads completed, merged, sectors, ms, writes completed, ... */
-	if (sysfs_get(line, sizeof(line), "/sys/block/%s/stat", d->name) ||
-	    sscanf(line, "%llu %*u %*u %*u %llu", &rd, &wr) != 2)
-		return -EIO;
+	/* A request is counted, and no longer in flight, shortly after its completion */
+	do {
+		/* Columns: reads completed, merged, sectors, ms, writes completed, ... */
+		if (sysfs_get(line, sizeof(line), "/sys/block/%s/stat", d->name) ||
+		    sscanf(line, "%llu %*u %*u %*u %llu %*u %*u %*u %llu", &rd, &wr,
+			   &inflight) != 3)
+			return -EIO;
+	} while (inflight);
 	return write ? wr : rd;
 }
 

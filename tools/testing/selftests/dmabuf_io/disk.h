@@ -31,11 +31,16 @@ int disk_open(struct disk *d, const char **why);
 int disk_open_var(struct disk *d, const char *var, const char **why);
 void disk_close(struct disk *d);
 
+/*
+ * For disk_get() and disk_put(): in huge pages if possible, as faulting and
+ * pinning small ones takes longer than all the rest. NULL, or for free().
+ */
+void *disk_buffer(size_t size);
 /* All or nothing: 0 or a negative errno */
 int disk_get(const struct disk *d, void *buf, size_t len, uint64_t pos);
 int disk_put(const struct disk *d, const void *buf, size_t len, uint64_t pos);
 
-/* Requests of one kind completed so far, from the disk's statistics */
+/* Requests of one kind completed so far, from the statistics; waits for those in flight */
 long long disk_requests(const struct disk *d, bool write);
 /* Requests in flight, both directions */
 long disk_inflight(const struct disk *d);

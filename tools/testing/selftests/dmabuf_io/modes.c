@@ -114,7 +114,8 @@ static void check_chunks(struct __test_metadata *_metadata, struct modes *t,
 	if (nr > MAX_CHUNKS)
 		nr = MAX_CHUNKS;
 	total = nr * chunk;
-	ASSERT_EQ(0, posix_memalign(&disk, 4096, total));
+	disk = disk_buffer(total);
+	ASSERT_NE(NULL, disk);
 	pattern_fill(disk, total, write ? poison : src, 0);
 	ASSERT_EQ(0, disk_put(&t->e.disk, disk, total, XFER_POS));
 	mem_begin(m);

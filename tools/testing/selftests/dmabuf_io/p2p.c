@@ -111,7 +111,8 @@ TEST_F_TIMEOUT(p2p, bytes_in_the_bar, 600)
 	ssize_t n;
 
 	ASSERT_NE(NULL, view);
-	ASSERT_EQ(0, posix_memalign(&data, 4096, len));
+	data = disk_buffer(len);
+	ASSERT_NE(NULL, data);
 	pattern_fill(view, span, poison, 0);
 	for (done = 0; done < span; done += n) {
 		n = pwrite(v->device, view + done, span - done, v->bar_offset + done);
@@ -246,7 +247,8 @@ TEST_F_TIMEOUT(p2p, revoked_write_leaves_the_disk, 120)
 	size_t len = 65536;
 	void *data = NULL;
 
-	ASSERT_EQ(0, posix_memalign(&data, 4096, len));
+	data = disk_buffer(len);
+	ASSERT_NE(NULL, data);
 	pattern_fill(data, len, 0x1234, 0);
 	ASSERT_EQ(0, disk_put(&e->disk, data, len, XFER_POS));
 	ASSERT_EQ(0, vfio_set_memory(&e->vfio, false));

@@ -224,9 +224,9 @@ TEST_F_TIMEOUT(passthru, in_flight, 300)
 	struct io_uring_sqe *sqe = NULL;
 	struct nvme_uring_cmd *cmd;
 	struct io_uring_cqe cqe;
-	void *tmp;
+	void *tmp = disk_buffer(SIZE);
 
-	ASSERT_EQ(0, posix_memalign(&tmp, 4096, SIZE));
+	ASSERT_NE(NULL, tmp);
 	pattern_fill(tmp, SIZE, seed, 0);
 	ASSERT_EQ(0, disk_put(&t->e.disk, tmp, SIZE, XFER_POS));
 	free(tmp);

@@ -264,6 +264,11 @@ TEST_F_TIMEOUT(target, bounced, 120)
 			ASSERT_EQ(0, ring_clear(&e->ring, SLOT));
 		} else {
 			EXPECT_EQ(-EOPNOTSUPP, ret);
+			/* For any file: the same, once there is a device */
+			ASSERT_EQ(0, ring_set_dmabuf(&e->ring, SLOT, m.fd, -1));
+			EXPECT_EQ(-EOPNOTSUPP, ring_rw(&e->ring, IORING_OP_READ_FIXED, e->disk.fd,
+						       SLOT, 0, 4096, XFER_POS));
+			ASSERT_EQ(0, ring_clear(&e->ring, SLOT));
 		}
 		EXPECT_EQ(0, env_mem_free(e, &m))
 			TH_LOG("%s", e->why);

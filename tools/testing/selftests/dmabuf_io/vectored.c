@@ -64,7 +64,8 @@ FIXTURE_SETUP(vectored)
 	t->sqe_flags = variant->sqe_flags;
 	t->iov = calloc(MAX_SEGS + 1, sizeof(*t->iov));
 	ASSERT_NE(NULL, t->iov);
-	ASSERT_EQ(0, posix_memalign(&t->tmp, 4096, 2 * SIZE));
+	t->tmp = disk_buffer(2 * SIZE);
+	ASSERT_NE(NULL, t->tmp);
 	xfer_init(&t->x, &t->e, &t->e.mem, SLOT);
 	xfer_poison(&t->x);
 }

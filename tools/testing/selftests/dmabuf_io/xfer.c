@@ -98,6 +98,16 @@ void xfer_init(struct xfer *x, struct env *e, struct mem *m, unsigned int slot)
 	x->seed = e->rnd << 32;
 }
 
+static void *get_tmp(struct xfer *x, size_t size)
+{
+	if (size > x->tmp_size) {
+		free(x->tmp);
+		x->tmp = disk_buffer(size);
+		x->tmp_size = x->tmp ? size : 0;
+	}
+	return x->tmp;
+}
+
 void xfer_poison(struct xfer *x)
 {
 	mem_begin(x->mem);
@@ -126,15 +136,14 @@ static void repoison(struct xfer *x, uint64_t off, size_t len)
 int xfer_read(struct xfer *x, uint64_t off, size_t len, uint64_t pos)
 {
 	struct span s = make_span(off, len, x->mem->size);
-	void *tmp;
+	void *tmp = get_tmp(x, len);
 	int err;
 
 	x->seed++;
-	if (posix_memalign(&tmp, 4096, len))
+	if (!tmp)
 		return fail(x, -ENOMEM, "out of memory");
 	pattern_fill(tmp, len, x->seed, pos);
 	err = disk_put(x->disk, tmp, len, pos);
-	free(tmp);
 	if (err)
 		return fail(x, err, "pwrite: %s", strerror(-err));
 
@@ -152,35 +161,32 @@ int xfer_read(struct xfer *x, uint64_t off, size_t len, uint64_t pos)
 int xfer_write(struct xfer *x, uint64_t off, size_t len, uint64_t pos)
 {
 	struct span s = make_span(pos, len, x->disk->size);
-	void *tmp;
+	void *tmp = get_tmp(x, s.end - s.start);
 	int err;
 
 	x->seed++;
-	if (posix_memalign(&tmp, 4096, s.end - s.start))
+	if (!tmp)
 		return fail(x, -ENOMEM, "out of memory");
 	pattern_fill(tmp, s.end - s.start, POISON_DISK, s.start);
 	err = disk_put(x->disk, tmp, s.end - s.start, s.start);
-	if (err) {
-		fail(x, err, "pwrite: %s", strerror(-err));
-		goto out_free;
-	}
+	if (err)
+		return fail(x, err, "pwrite: %s", strerror(-err));
+
 	mem_begin(x->mem);
 	pattern_fill(x->mem->va + off, len, x->seed, off);
 	mem_end(x->mem);
 
 	err = run(x, IORING_OP_WRITE_FIXED, off, len, pos);
 	if (err)
-		goto out_free;
+		return err;
 
 	memset(tmp, 0x5a, s.end - s.start);
 	err = disk_get(x->disk, tmp, s.end - s.start, s.start);
-	if (err) {
-		fail(x, err, "pread: %s", strerror(-err));
-		goto out_free;
-	}
+	if (err)
+		return fail(x, err, "pread: %s", strerror(-err));
 	err = compare(x, "disk", tmp, &s, x->seed, off, POISON_DISK);
 	if (err)
-		goto out_free;
+		return err;
 
 	/* Writing to the disk must not change the source */
 	mem_begin(x->mem);
@@ -188,7 +194,5 @@ int xfer_write(struct xfer *x, uint64_t off, size_t len, uint64_t pos)
 		err = fail(x, -EILSEQ, "the source of a write was changed");
 	repoison(x, off, len);
 	mem_end(x->mem);
-out_free:
-	free(tmp);
 	return err;
 }

@@ -25,6 +25,8 @@ struct xfer {
 	uint64_t seed;		/* a new one for each transfer */
 	/* Another way to move the bytes: 0 or a negative errno */
 	int (*move)(struct xfer *x, bool write, uint64_t off, size_t len, uint64_t pos);
+	void *tmp;		/* for the disk's end; lives as long as the process */
+	size_t tmp_size;
 	char why[256];
 };
 
