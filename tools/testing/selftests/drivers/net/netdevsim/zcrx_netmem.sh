@@ -164,6 +164,21 @@ expect()
 	return 1
 }
 
+# Nobody has a dma-buf any more, or is attached to one, when all that used it has
+# gone. Other dma-bufs must not be around.
+released()
+{
+	local info=/sys/kernel/debug/dma_buf/bufinfo i
+
+	[ -r $info ] || return 0
+	for ((i = 0; i < 300; i++)); do
+		grep -q "^Total 0 objects" $info && return 0
+		sleep 0.1
+	done
+	sed 's/^/# /' $info
+	return 1
+}
+
 # --- data
 
 # One area, both IP versions, all ways in which packets come. With SHORT, part $1
@@ -480,12 +495,14 @@ for test in $TESTS; do
 	fi
 	start=$SECONDS
 	$test
-	case $? in
+	status=$?
+	teardown
+	released || { echo "# not everything was released"; status=1; }
+	case $status in
 	0) ktap_test_pass "$test" ;;
 	4) ktap_test_skip "$test" ;;
 	*) ktap_test_fail "$test" ;;
 	esac
 	echo "# $((SECONDS - start)) s"
-	teardown
 done
 ktap_finished
