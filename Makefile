@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 help:
 	@echo 'make demo          TCP into a dma-buf, and from there to NVMe: build, boot, show'
-	@echo 'make test          every test of the series on the debug kernel'
+	@echo 'make test          checks and tests of the series, on the debug kernel'
 	@echo 'make bench         what an I/O costs, in instructions: table, CSV, chart'
 	@echo 'make shell         an interactive guest with the plain kernel'
 	@echo 'make kernel        build the plain kernel and the programs'

@@ -295,7 +295,8 @@ static void test_invalidate_idle(struct kunit *test)
 	stop_importer(mock);
 }
 
-static void test_invalidate_waits(struct kunit *test)
+/* An operation in flight must be over when @end returns. */
+static void check_waits(struct kunit *test, void (*end)(struct mock *mock))
 {
 	struct mock *mock = test->priv;
 
@@ -304,27 +305,22 @@ static void test_invalidate_waits(struct kunit *test)
 	mock->in_flight = dma_buf_importer_get(&mock->imp);
 	KUNIT_ASSERT_NOT_NULL(test, mock->in_flight);
 	schedule_delayed_work(&mock->put_work, HZ / 10);
-	mock_invalidate(mock);
-	/* The work must have run: it is what the invalidation waited for. */
+	end(mock);
+	/* The work must have run: it is what was waited for. */
 	KUNIT_EXPECT_FALSE(test, delayed_work_pending(&mock->put_work));
 	flush_delayed_work(&mock->put_work);
 	KUNIT_EXPECT_EQ(test, atomic_read(&mock->used_while_dead), 0);
-	stop_importer(mock);
+}
+
+static void test_invalidate_waits(struct kunit *test)
+{
+	check_waits(test, mock_invalidate);
+	stop_importer(test->priv);
 }
 
 static void test_fini_waits(struct kunit *test)
 {
-	struct mock *mock = test->priv;
-
-	start_importer(mock, &format_ops);
-	KUNIT_ASSERT_EQ(test, dma_buf_importer_map(&mock->imp), 0);
-	mock->in_flight = dma_buf_importer_get(&mock->imp);
-	KUNIT_ASSERT_NOT_NULL(test, mock->in_flight);
-	schedule_delayed_work(&mock->put_work, HZ / 10);
-	stop_importer(mock);
-	KUNIT_EXPECT_FALSE(test, delayed_work_pending(&mock->put_work));
-	flush_delayed_work(&mock->put_work);
-	KUNIT_EXPECT_EQ(test, atomic_read(&mock->used_while_dead), 0);
+	check_waits(test, stop_importer);
 }
 
 static void test_invalidate_reaps(struct kunit *test)

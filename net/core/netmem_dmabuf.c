@@ -33,6 +33,12 @@
  *   the one the dma-buf was imported for and the memory has not been revoked;
  * - stop the queues with the netdev lock held, let go of it, then unmap.
  *
+ * So a revocation takes as long as it takes to get the netdev lock and to restart
+ * a queue. With the lock held the kernel waits for the device, not for user
+ * space, but for some ethtool ioctls, which copy from and to user memory. A
+ * transmit queue has to finish what it was given first, or to be reset by the
+ * watchdog.
+ *
  * Lifetimes
  *
  * The mapping ends when the queues have stopped: because they were closed, the
