@@ -183,12 +183,15 @@ bool blk_dmabuf_park_rq(struct request *rq)
 	return true;
 }
 
+/* Why there is no mapping; not something that trying again would mend */
+static int map_error(int error)
+{
+	return error == -EAGAIN ? -EIO : error;
+}
+
 static void bio_dmabuf_fail(struct bio *bio, int error)
 {
-	/* Not something that waiting would mend. */
-	if (error == -EAGAIN)
-		error = -EIO;
-	bio_endio_status(bio, errno_to_blk_status(error));
+	bio_endio_status(bio, errno_to_blk_status(map_error(error)));
 }
 
 /* The mapping may be refused, and it may have to wait for the exporter. */
@@ -445,7 +448,7 @@ int blk_dmabuf_map_bdev(struct blk_dmabuf *db, struct block_device *bdev)
 		return -EOPNOTSUPP;
 	att = blk_dmabuf_map_hold(db, ddev);
 	if (IS_ERR(att))
-		return PTR_ERR(att);
+		return map_error(PTR_ERR(att));
 	blk_dmabuf_unhold(att);
 	return 0;
 }
@@ -476,7 +479,7 @@ struct blk_dmabuf_att *blk_dmabuf_map_queue(struct request_queue *q,
 	att = blk_dmabuf_map_hold((struct blk_dmabuf *)iter->dmabuf, ddev);
 	if (att == ERR_PTR(-ERESTARTSYS))
 		return ERR_PTR(-EINTR);
-	return att == ERR_PTR(-EAGAIN) ? ERR_PTR(-EIO) : att;
+	return IS_ERR(att) ? ERR_PTR(map_error(PTR_ERR(att))) : att;
 }
 EXPORT_SYMBOL_GPL(blk_dmabuf_map_queue);
 

@@ -48,7 +48,8 @@ struct mock_store *mock_store_alloc(size_t size, unsigned int order)
 	unsigned int nr = size >> PAGE_SHIFT >> order, i;
 	struct mock_store *store;
 
-	store = kvzalloc_flex(*store, segs, nr, GFP_KERNEL_ACCOUNT);
+	store = kvzalloc_flex(*store, segs, nr,
+			      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!store)
 		return NULL;
 	kref_init(&store->ref);

@@ -132,10 +132,11 @@ static int pinned_map_locked(struct dma_buf_pinned *pin)
  * Undone by dma_buf_pinned_fini().
  *
  * Context: may sleep.  Takes the reservation lock of the dma-buf.
- * Return: 0; -ENOMEM; -EINTR; -ETIMEDOUT if the exporter does not finish moving the
- * buffer; -EOPNOTSUPP if the mapping would need a bounce buffer; -EINVAL if the
- * mapping has less than the size of the dma-buf or does not consist of whole
- * pages; or what the exporter returned.  Nothing is to be undone then.
+ * Return: 0; -ENOMEM; -ERESTARTSYS if a signal comes meanwhile; -ETIMEDOUT if the
+ * exporter does not finish moving the buffer; -EOPNOTSUPP if the mapping would
+ * need a bounce buffer; -EINVAL if the mapping has less than the size of the
+ * dma-buf or does not consist of whole pages; or what the exporter returned.
+ * Nothing is to be undone then.
  */
 int dma_buf_pinned_init(struct dma_buf_pinned *pin, struct dma_buf *dmabuf,
 			struct device *dev, enum dma_data_direction dir,
@@ -162,9 +163,6 @@ int dma_buf_pinned_init(struct dma_buf_pinned *pin, struct dma_buf *dmabuf,
 	dma_resv_lock(dmabuf->resv, NULL);
 	ret = pinned_map_locked(pin);
 	dma_resv_unlock(dmabuf->resv);
-	/* Not everybody who imports is a system call. */
-	if (ret == -ERESTARTSYS)
-		ret = -EINTR;
 	if (ret)
 		goto err_detach;
 	return 0;
