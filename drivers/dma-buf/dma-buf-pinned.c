@@ -176,6 +176,22 @@ err_put_fence:
 EXPORT_SYMBOL_NS_GPL(dma_buf_pinned_init, "DMA_BUF");
 
 /**
+ * dma_buf_pinned_stopped - the device does not use the memory any more
+ * @pin: the pinned dma-buf
+ *
+ * For users of several that may share a reservation object: the exporter can hold
+ * its lock until all of them have stopped, so this is called for each of them
+ * before dma_buf_pinned_unmap() is called for the first one.
+ *
+ * Context: any, also &dma_buf_pinned_ops.revoke.
+ */
+void dma_buf_pinned_stopped(struct dma_buf_pinned *pin)
+{
+	dma_fence_signal(pin->stopped);
+}
+EXPORT_SYMBOL_NS_GPL(dma_buf_pinned_stopped, "DMA_BUF");
+
+/**
  * dma_buf_pinned_unmap - the device does not use the memory any more
  * @pin: the pinned dma-buf
  *
@@ -189,7 +205,7 @@ void dma_buf_pinned_unmap(struct dma_buf_pinned *pin)
 	struct dma_buf *dmabuf = pin->dmabuf;
 
 	/* First: an exporter may hold the lock while it waits for this. */
-	dma_fence_signal(pin->stopped);
+	dma_buf_pinned_stopped(pin);
 
 	dma_resv_lock(dmabuf->resv, NULL);
 	if (pin->sgt) {

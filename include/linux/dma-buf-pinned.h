@@ -53,6 +53,7 @@ struct dma_buf_pinned {
 int dma_buf_pinned_init(struct dma_buf_pinned *pin, struct dma_buf *dmabuf,
 			struct device *dev, enum dma_data_direction dir,
 			const struct dma_buf_pinned_ops *ops);
+void dma_buf_pinned_stopped(struct dma_buf_pinned *pin);
 void dma_buf_pinned_unmap(struct dma_buf_pinned *pin);
 void dma_buf_pinned_fini(struct dma_buf_pinned *pin);
 bool dma_buf_pinned_in_ram(struct dma_buf_pinned *pin);

@@ -94,9 +94,11 @@ int netmem_dmabuf_area_init(struct netmem_dmabuf *nd, struct netmem_area *area,
 			    struct netlink_ext_ack *extack);
 int netmem_dmabuf_own(struct netmem_dmabuf *nd,
 		      const struct netmem_dmabuf_ops *ops, void *priv);
+void netmem_dmabuf_stopped(struct netmem_dmabuf *nd);
 void netmem_dmabuf_unmap(struct netmem_dmabuf *nd);
 void netmem_dmabuf_release(struct netmem_dmabuf *nd);
 size_t netmem_dmabuf_size(const struct netmem_dmabuf *nd);
+bool netmem_dmabuf_peer2peer(struct netmem_dmabuf *nd);
 #else
 static inline struct netmem_dmabuf *
 netmem_dmabuf_import(int fd, struct net_device *netdev, struct device *dev,
@@ -127,6 +129,10 @@ static inline int netmem_dmabuf_own(struct netmem_dmabuf *nd,
 				    void *priv)
 {
 	return -EINVAL;
+}
+
+static inline void netmem_dmabuf_stopped(struct netmem_dmabuf *nd)
+{
 }
 
 static inline void netmem_dmabuf_unmap(struct netmem_dmabuf *nd)

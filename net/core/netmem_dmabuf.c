@@ -62,10 +62,12 @@ static void netmem_dmabuf_idle_work(struct work_struct *work)
 
 static void netmem_dmabuf_stop(struct netmem_dmabuf *nd)
 {
-	if (nd->ops)
+	if (nd->ops) {
 		nd->ops->stop(nd->priv);
-	else
+	} else {
+		netmem_dmabuf_stopped(nd);
 		queue_work(system_dfl_wq, &nd->idle_work);
+	}
 }
 
 static void netmem_dmabuf_revoke(struct dma_buf_pinned *pin)
@@ -84,7 +86,7 @@ static void netmem_dmabuf_drop_netdev(struct netmem_dmabuf *nd)
 	spin_lock(&netmem_dmabufs_lock);
 	netdev = nd->netdev;
 	if (netdev) {
-		nd->netdev = NULL;
+		WRITE_ONCE(nd->netdev, NULL);
 		list_del_init(&nd->list);
 	}
 	spin_unlock(&netmem_dmabufs_lock);
@@ -224,6 +226,25 @@ size_t netmem_dmabuf_size(const struct netmem_dmabuf *nd)
 	return PAGE_ALIGN(nd->pin.dmabuf->size);
 }
 
+/**
+ * netmem_dmabuf_peer2peer() - does the device access memory of another device?
+ * @nd: the imported dma-buf
+ *
+ * Context: may sleep; no netdev lock held.
+ * Return: true if it does; false if it is system memory, or not mapped any more.
+ */
+bool netmem_dmabuf_peer2peer(struct netmem_dmabuf *nd)
+{
+	struct dma_resv *resv = nd->pin.dmabuf->resv;
+	bool ret;
+
+	dma_resv_lock(resv, NULL);
+	ret = nd->pin.sgt && !dma_buf_pinned_in_ram(&nd->pin);
+	dma_resv_unlock(resv);
+
+	return ret;
+}
+
 /* The DMA addresses are good until the memory is unmapped, which can happen at
  * any time, but not while the reservation lock is held.
  */
@@ -299,11 +320,12 @@ int netmem_dmabuf_area_init(struct netmem_dmabuf *nd, struct netmem_area *area,
  *	 not if it fails
  * @priv: their argument
  *
- * The caller finds out with the netdev lock held whether the netdev has been
- * unregistered since it imported the dma-buf, and in that case uses no queue.
+ * Replaces the previous owner, which none of its operations are called for any
+ * more. The caller finds out with the netdev lock held whether the netdev has been
+ * unregistered since, and in that case uses no queue.
  *
  * Context: may sleep; no netdev lock held.
- * Return: 0; -ENODEV if the memory has been revoked.
+ * Return: 0; -ENODEV if the memory has been revoked, or the netdev unregistered.
  */
 int netmem_dmabuf_own(struct netmem_dmabuf *nd,
 		      const struct netmem_dmabuf_ops *ops, void *priv)
@@ -314,14 +336,32 @@ int netmem_dmabuf_own(struct netmem_dmabuf *nd,
 	dma_resv_lock(resv, NULL);
 	if (nd->pin.sgt && !netmem_dmabuf_revoked(nd)) {
 		spin_lock(&netmem_dmabufs_lock);
-		nd->ops = ops;
-		nd->priv = priv;
+		/* After the notifier, nobody would ask the owner to stop. */
+		if (nd->netdev &&
+		    READ_ONCE(nd->netdev->reg_state) <= NETREG_REGISTERED) {
+			nd->ops = ops;
+			nd->priv = priv;
+			err = 0;
+		}
 		spin_unlock(&netmem_dmabufs_lock);
-		err = 0;
 	}
 	dma_resv_unlock(resv);
 
 	return err;
+}
+
+/**
+ * netmem_dmabuf_stopped() - no queue uses the memory any more
+ * @nd: the imported dma-buf
+ *
+ * Called for each that an owner has before netmem_dmabuf_unmap() is called for
+ * the first one: an exporter may wait for all with the reservation lock held.
+ *
+ * Context: any, also &netmem_dmabuf_ops.stop.
+ */
+void netmem_dmabuf_stopped(struct netmem_dmabuf *nd)
+{
+	dma_buf_pinned_stopped(&nd->pin);
 }
 
 /**

@@ -147,11 +147,10 @@ static int wait_busy(struct burst *b)
 {
 	const struct ring *r = &b->e->ring;
 
-	while (disk_inflight(&b->e->disk) <= 0) {
+	/* Without sleeping, or they may be done meanwhile */
+	while (disk_inflight(&b->e->disk) <= 0)
 		if (__atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE) - *r->cq_head >= b->left)
 			return -ENODATA;
-		usleep(100);
-	}
 	return 0;
 }
 

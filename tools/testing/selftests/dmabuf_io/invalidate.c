@@ -198,12 +198,17 @@ TEST_F_TIMEOUT(invalidate, revoke, 300)
 {
 	struct env *e = &self->e;
 	unsigned int i, done = 0, failed = 0;
+	int err;
 
-	for (i = 0; i < 6 || (!failed && i < 20); i++) {
+	for (i = 0; i < 6 || (!failed && i < 40); i++) {
 		ASSERT_EQ(0, burst_prepare(&self->b, e, &e->mem, i & 1, IN_FLIGHT))
 			TH_LOG("%s", self->b.why);
 		/* A few workers start them one after the other */
-		ASSERT_EQ(0, burst_start(&self->b, e->disk.fd, SLOT, IOSQE_ASYNC))
+		err = burst_start(&self->b, e->disk.fd, SLOT, IOSQE_ASYNC);
+		/* too slow to see one in flight */
+		if (err == -ENODATA)
+			continue;
+		ASSERT_EQ(0, err)
 			TH_LOG("%s", self->b.why);
 		ASSERT_EQ(0, mock_revoke(e->mem.fd));
 		ASSERT_EQ(-EALREADY, mock_revoke(e->mem.fd));

@@ -56,38 +56,10 @@ FIXTURE_TEARDOWN(netmem)
 
 /* --- owners */
 
-enum kind { ZCRX, DEVMEM, NR_KINDS };
-
-struct owner {
-	enum kind kind;
-	struct zc_ring ring;
-	struct devmem dm;
-};
-
 static int own(struct owner *owner, enum kind kind, const struct nsim *nsim,
 	       int queue, int dmabuf)
 {
-	int ret;
-
-	memset(owner, 0, sizeof(*owner));
-	owner->kind = kind;
-	nsim_enter(nsim);
-	if (kind == DEVMEM)
-		return devmem_bind(&owner->dm, nsim->ifindex, queue, dmabuf);
-	zc_ring_open(&owner->ring);
-	ret = zc_register(&owner->ring, nsim->ifindex, queue, dmabuf, 0,
-			  AREA_SIZE);
-	if (ret)
-		zc_ring_close(&owner->ring);
-	return ret;
-}
-
-static void disown(struct owner *owner)
-{
-	if (owner->kind == DEVMEM)
-		devmem_unbind(&owner->dm);
-	else
-		zc_ring_close(&owner->ring);
+	return owner_get(owner, kind, nsim, queue, dmabuf, AREA_SIZE);
 }
 
 /* The previous owner goes away in the background. */
@@ -122,9 +94,9 @@ TEST_F_TIMEOUT(netmem, every_pair_of_owners, LIMIT)
 		if (b == DEVMEM)
 			EXPECT_NE(NULL, strstr(second.dm.msg,
 					       a ? "devmem" : "io_uring"));
-		disown(&first);
+		owner_put(&first);
 		ASSERT_EQ(0, own_soon(&second, b, where, 1, self->dmabuf));
-		disown(&second);
+		owner_put(&second);
 	}
 }
 
@@ -218,7 +190,7 @@ TEST_F_TIMEOUT(netmem, race_of_claims, LIMIT)
 		/* Exactly one winner */
 		ASSERT_EQ(-EBUSY, r[0].ret + r[1].ret);
 		ASSERT_TRUE(!r[0].ret || !r[1].ret);
-		disown(&r[r[0].ret ? 1 : 0].owner);
+		owner_put(&r[r[0].ret ? 1 : 0].owner);
 		ASSERT_TRUE(mock_released(self->dmabuf));
 	}
 }
@@ -268,12 +240,39 @@ TEST_F_TIMEOUT(netmem, revoke_idle, LIMIT)
 		/* The queue is free, the revoked memory is not to be had. */
 		EXPECT_EQ(-ENODEV, own(&again, kind, rx, 1, self->dmabuf));
 		ASSERT_EQ(0, own(&again, !kind, rx, 0, other));
-		disown(&again);
-		disown(&owner);
+		owner_put(&again);
+		owner_put(&owner);
 		ASSERT_EQ(0, mock_restore(self->dmabuf));
 		ASSERT_TRUE(mock_released(other));
 	}
 	close(other);
+}
+
+/* The exporter waits for both areas, and may hold the lock of both meanwhile. */
+TEST_F_TIMEOUT(netmem, revoke_two_areas, LIMIT)
+{
+	struct nsim *rx = &self->pair.rx;
+	struct dma_buf_mock_stats stats;
+	struct zc_ring ring;
+	__u64 token;
+	int how;
+
+	nsim_enter(rx);
+	for (how = 0; how < DMA_BUF_MOCK_NR_REVOKES; how++) {
+		zc_ring_open(&ring);
+		ASSERT_EQ(0, zc_register(&ring, rx->ifindex, 0, self->dmabuf, 0,
+					 AREA_SIZE / 2));
+		ASSERT_EQ(0, zc_add_area(&ring, self->dmabuf, AREA_SIZE / 2,
+					 AREA_SIZE / 2, &token));
+		EXPECT_EQ(2, mock_stats(self->dmabuf).mapped);
+		EXPECT_EQ(0, mock_revoke(self->dmabuf, how));
+		stats = mock_stats(self->dmabuf);
+		EXPECT_EQ(0, stats.mapped);
+		EXPECT_EQ(0, stats.violations);
+		zc_ring_close(&ring);
+		EXPECT_EQ(0, mock_restore(self->dmabuf));
+		ASSERT_TRUE(mock_released(self->dmabuf));
+	}
 }
 
 struct revoker {
@@ -311,7 +310,7 @@ TEST_F_TIMEOUT(netmem, revoke_while_binding, LIMIT)
 		ASSERT_EQ(0, mock_restore(self->dmabuf));
 		ASSERT_TRUE(!ret || ret == -ENODEV);
 		if (!ret)
-			disown(&owner);
+			owner_put(&owner);
 		ASSERT_TRUE(mock_released(self->dmabuf));
 	}
 }
@@ -372,7 +371,7 @@ FIXTURE_TEARDOWN(traffic)
 	if (!self->pair.home)
 		return;
 	sender_stop(&self->sender);
-	disown(&self->owner);
+	owner_put(&self->owner);
 	close(self->sock);
 	if (self->dmabuf >= 0) {
 		EXPECT_TRUE(mock_released(self->dmabuf));
@@ -435,7 +434,7 @@ TEST_F_TIMEOUT(traffic, all_go, LIMIT)
 		switch (i) {
 		case 0:
 			TH_LOG("owner");
-			disown(&self->owner);
+			owner_put(&self->owner);
 			break;
 		case 1:
 			TH_LOG("netdev");

@@ -7,8 +7,6 @@
 #include <errno.h>
 #include <error.h>
 #include <fcntl.h>
-#include <linux/genetlink.h>
-#include <linux/netdev.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -259,150 +257,44 @@ struct dma_buf_mock_stats mock_stats(int fd)
 bool mock_released(int fd)
 {
 	struct dma_buf_mock_stats stats;
-	int i;
+	int ms, wait;
 
 	/* Net_iovs come back when the last packet has been freed. */
-	for (i = 0; i < 300; i++) {
+	for (ms = 0; ms < 30000; ms += wait) {
 		stats = mock_stats(fd);
 		if (stats.violations)
 			break;
 		if (!stats.attached && !stats.pinned && !stats.mapped)
 			return true;
-		usleep(100000);
+		wait = ms < 100 ? 1 : 100;
+		usleep(wait * 1000);
 	}
 	fprintf(stderr, "# attached %llu pinned %llu mapped %llu violations %llu\n",
 		stats.attached, stats.pinned, stats.mapped, stats.violations);
 	return false;
 }
 
-/* --- devmem TCP */
-
-struct nlmsg {
-	struct nlmsghdr nlh;
-	struct genlmsghdr genl;
-	char attrs[1024];
-};
-
-static struct nlattr *nla_put(struct nlmsg *msg, int type, const void *data, int len)
+int owner_get(struct owner *owner, enum kind kind, const struct nsim *nsim,
+	      int queue, int dmabuf, size_t size)
 {
-	struct nlattr *nla = (void *)msg + NLMSG_ALIGN(msg->nlh.nlmsg_len);
+	int ret;
 
-	nla->nla_type = type;
-	nla->nla_len = NLA_HDRLEN + len;
-	if (len)
-		memcpy((void *)nla + NLA_HDRLEN, data, len);
-	msg->nlh.nlmsg_len = NLMSG_ALIGN(msg->nlh.nlmsg_len) + NLA_ALIGN(nla->nla_len);
-	return nla;
+	memset(owner, 0, sizeof(*owner));
+	owner->kind = kind;
+	nsim_enter(nsim);
+	if (kind == DEVMEM)
+		return devmem_bind(&owner->dm, nsim->ifindex, queue, dmabuf);
+	zc_ring_open(&owner->ring);
+	ret = zc_register(&owner->ring, nsim->ifindex, queue, dmabuf, 0, size);
+	if (ret)
+		zc_ring_close(&owner->ring);
+	return ret;
 }
 
-static void nla_put_u32(struct nlmsg *msg, int type, __u32 val)
+void owner_put(struct owner *owner)
 {
-	nla_put(msg, type, &val, sizeof(val));
-}
-
-static struct nlattr *nla_find(void *data, int len, int type)
-{
-	struct nlattr *nla = data;
-
-	while (len >= (int)NLA_HDRLEN && nla->nla_len >= NLA_HDRLEN) {
-		if ((nla->nla_type & NLA_TYPE_MASK) == type)
-			return nla;
-		len -= NLA_ALIGN(nla->nla_len);
-		nla = (void *)nla + NLA_ALIGN(nla->nla_len);
-	}
-	return NULL;
-}
-
-static void msg_init(struct nlmsg *msg, int family, int cmd, int version)
-{
-	memset(msg, 0, sizeof(*msg));
-	msg->nlh.nlmsg_len = NLMSG_LENGTH(GENL_HDRLEN);
-	msg->nlh.nlmsg_type = family;
-	msg->nlh.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-	msg->genl.cmd = cmd;
-	msg->genl.version = version;
-}
-
-/* Returns the attribute @type of the answer, or a negative errno. */
-static long nl_ask(struct devmem *dm, struct nlmsg *msg, int type)
-{
-	char buf[4096];
-	struct nlmsghdr *nlh = (void *)buf;
-	struct nlattr *nla;
-	long ret = -ENOMSG;
-	int len;
-
-	if (send(dm->sock, msg, msg->nlh.nlmsg_len, 0) < 0)
-		error(1, errno, "netlink");
-	for (;;) {
-		len = recv(dm->sock, buf, sizeof(buf), 0);
-		if (len < 0)
-			error(1, errno, "netlink");
-		if (nlh->nlmsg_type == NLMSG_ERROR) {
-			struct nlmsgerr *err = NLMSG_DATA(nlh);
-			int skip = NLMSG_HDRLEN + sizeof(*err);
-
-			if (!err->error)
-				return ret;
-			if (!(nlh->nlmsg_flags & NLM_F_CAPPED))
-				skip += err->msg.nlmsg_len - NLMSG_HDRLEN;
-			nla = nla_find(buf + skip, len - skip, NLMSGERR_ATTR_MSG);
-			snprintf(dm->msg, sizeof(dm->msg), "%s",
-				 nla ? (char *)nla + NLA_HDRLEN : "");
-			return err->error;
-		}
-		nla = nla_find(NLMSG_DATA(nlh) + GENL_HDRLEN,
-			       nlh->nlmsg_len - NLMSG_LENGTH(GENL_HDRLEN), type);
-		if (nla) {
-			__u32 val = 0;
-
-			memcpy(&val, (void *)nla + NLA_HDRLEN,
-			       nla->nla_len - NLA_HDRLEN);
-			ret = val;
-		}
-	}
-}
-
-int devmem_bind(struct devmem *dm, int ifindex, int queue, int dmabuf)
-{
-	struct nlattr *nest;
-	struct nlmsg msg;
-	long ret;
-	int one = 1;
-
-	memset(dm, 0, sizeof(*dm));
-	dm->sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
-	if (dm->sock < 0)
-		error(1, errno, "netlink");
-	setsockopt(dm->sock, SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof(one));
-	setsockopt(dm->sock, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof(one));
-
-	msg_init(&msg, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 1);
-	nla_put(&msg, CTRL_ATTR_FAMILY_NAME, NETDEV_FAMILY_NAME,
-		sizeof(NETDEV_FAMILY_NAME));
-	ret = nl_ask(dm, &msg, CTRL_ATTR_FAMILY_ID);
-	if (ret < 0)
-		error(1, -ret, "no netdev family");
-
-	msg_init(&msg, ret, NETDEV_CMD_BIND_RX, NETDEV_FAMILY_VERSION);
-	nla_put_u32(&msg, NETDEV_A_DMABUF_IFINDEX, ifindex);
-	nla_put_u32(&msg, NETDEV_A_DMABUF_FD, dmabuf);
-	nest = nla_put(&msg, NETDEV_A_DMABUF_QUEUES | NLA_F_NESTED, NULL, 0);
-	nla_put_u32(&msg, NETDEV_A_QUEUE_ID, queue);
-	nla_put_u32(&msg, NETDEV_A_QUEUE_TYPE, NETDEV_QUEUE_TYPE_RX);
-	nest->nla_len = (void *)&msg + msg.nlh.nlmsg_len - (void *)nest;
-	ret = nl_ask(dm, &msg, NETDEV_A_DMABUF_ID);
-	if (ret < 0) {
-		close(dm->sock);
-		dm->sock = -1;
-		return ret;
-	}
-	dm->id = ret;
-	return 0;
-}
-
-void devmem_unbind(struct devmem *dm)
-{
-	close(dm->sock);
-	dm->sock = -1;
+	if (owner->kind == DEVMEM)
+		devmem_unbind(&owner->dm);
+	else
+		zc_ring_close(&owner->ring);
 }

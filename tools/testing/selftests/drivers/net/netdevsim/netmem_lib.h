@@ -81,6 +81,15 @@ int zc_register(struct zc_ring *ring, int ifindex, int queue, int dmabuf,
 		size_t offset, size_t size);
 int zc_add_area(struct zc_ring *ring, int dmabuf, size_t offset, size_t size,
 		__u64 *token);
+/* What has been registered over netlink, and areas of any kind */
+int zc_register_id(struct zc_ring *ring, int ifindex, int queue, __u32 id,
+		   size_t offset, size_t size);
+int zc_add_area_id(struct zc_ring *ring, __u32 id, size_t offset, size_t size,
+		   __u64 *token);
+/* The kernel writes to @area, or tries to. */
+int zc_add_area_at(struct zc_ring *ring, const struct io_uring_zcrx_area_reg *area);
+int zc_register_area(struct zc_ring *ring, int ifindex, int queue,
+		     struct io_uring_zcrx_area_reg area);
 void zc_recv(struct zc_ring *ring, int sock);
 /* Waits so long for a completion; NULL if there is none. */
 struct io_uring_cqe *zc_wait(struct zc_ring *ring, unsigned int ms);
@@ -90,11 +99,55 @@ void zc_seen(struct zc_ring *ring);
 
 struct devmem {
 	int sock;
+	int family;
 	__u32 id;
-	char msg[128];		/* what the kernel said about an error */
+	/* what the kernel said about an error, and the type of the attribute */
+	char msg[128];
+	int bad, missing;
+};
+
+/* What the kernel says about a dma-buf. */
+struct dmabuf_info {
+	__u32 id, ifindex, buf_size, owner;
+	__u64 size, offset, len;	/* of the range, if there is one */
+	bool peer2peer, revoked;
 };
 
 int devmem_bind(struct devmem *dm, int ifindex, int queue, int dmabuf);
 void devmem_unbind(struct devmem *dm);
+
+/* The last one has type 0; those that are nested follow one with NLA_F_NESTED. */
+struct nl_arg {
+	int type, len;
+	__u64 val;
+	bool nested;
+};
+
+void netdev_nl_open(struct devmem *dm);
+int netdev_nl_cmd(struct devmem *dm, int cmd, const struct nl_arg *args);
+int dmabuf_register(struct devmem *dm, int ifindex, int dmabuf);
+int devmem_bind_id(struct devmem *dm, int ifindex, int queue, __u32 id);
+int devmem_bind_tx(struct devmem *dm, int ifindex, int dmabuf);
+int dmabuf_get(struct devmem *dm, __u32 id, struct dmabuf_info *info);
+/* How many there are in this network namespace, and the first ones of them. */
+int dmabuf_list(struct devmem *dm, int ifindex, struct dmabuf_info *info, int max);
+int dmabuf_count(struct devmem *dm, int ifindex);
+/* Listen, and wait for a notification. Returns its command. */
+void dmabuf_subscribe(struct devmem *dm);
+int dmabuf_wait(struct devmem *dm, unsigned int ms, struct dmabuf_info *info);
+
+/* --- either of them; returns 0 or a negative errno */
+
+enum kind { ZCRX, DEVMEM, NR_KINDS };
+
+struct owner {
+	enum kind kind;
+	struct zc_ring ring;
+	struct devmem dm;
+};
+
+int owner_get(struct owner *owner, enum kind kind, const struct nsim *nsim,
+	      int queue, int dmabuf, size_t size);
+void owner_put(struct owner *owner);
 
 #endif /* NETMEM_LIB_H */

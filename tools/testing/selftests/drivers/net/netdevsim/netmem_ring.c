@@ -70,15 +70,9 @@ void zc_ring_close(struct zc_ring *ring)
 	ring->fd = -1;
 }
 
-int zc_register(struct zc_ring *ring, int ifindex, int queue, int dmabuf,
-		size_t offset, size_t size)
+int zc_register_area(struct zc_ring *ring, int ifindex, int queue,
+		     struct io_uring_zcrx_area_reg area)
 {
-	struct io_uring_zcrx_area_reg area = {
-		.addr = offset,
-		.len = size,
-		.flags = IORING_ZCRX_AREA_DMABUF,
-		.dmabuf_fd = dmabuf,
-	};
 	struct io_uring_region_desc region = {
 		.size = 4096 + RQ_ENTRIES * sizeof(struct io_uring_zcrx_rqe),
 		.flags = IORING_MEM_REGION_TYPE_USER,
@@ -119,26 +113,67 @@ int zc_register(struct zc_ring *ring, int ifindex, int queue, int dmabuf,
 	return 0;
 }
 
-int zc_add_area(struct zc_ring *ring, int dmabuf, size_t offset, size_t size,
-		__u64 *token)
+int zc_add_area_at(struct zc_ring *ring, const struct io_uring_zcrx_area_reg *area)
 {
-	struct io_uring_zcrx_area_reg area = {
-		.addr = offset,
-		.len = size,
-		.flags = IORING_ZCRX_AREA_DMABUF,
-		.dmabuf_fd = dmabuf,
-	};
 	struct zcrx_ctrl ctrl = {
 		.zcrx_id = ring->zcrx_id,
 		.op = ZCRX_CTRL_ADD_AREA,
-		.zc_area.area_ptr = (uintptr_t)&area,
+		.zc_area.area_ptr = (uintptr_t)area,
 	};
 
 	if (syscall(__NR_io_uring_register, ring->fd, IORING_REGISTER_ZCRX_CTRL,
 		    &ctrl, 0))
 		return -errno;
-	*token = area.rq_area_token;
 	return 0;
+}
+
+static int do_add_area(struct zc_ring *ring, struct io_uring_zcrx_area_reg area,
+		       __u64 *token)
+{
+	int ret = zc_add_area_at(ring, &area);
+
+	if (!ret)
+		*token = area.rq_area_token;
+	return ret;
+}
+
+static struct io_uring_zcrx_area_reg area_of(__u32 fd, size_t offset, size_t size,
+					     __u32 flags)
+{
+	return (struct io_uring_zcrx_area_reg) {
+		.addr = offset,
+		.len = size,
+		.flags = IORING_ZCRX_AREA_DMABUF | flags,
+		.dmabuf_fd = fd,
+	};
+}
+
+int zc_register(struct zc_ring *ring, int ifindex, int queue, int dmabuf,
+		size_t offset, size_t size)
+{
+	return zc_register_area(ring, ifindex, queue,
+				area_of(dmabuf, offset, size, 0));
+}
+
+int zc_register_id(struct zc_ring *ring, int ifindex, int queue, __u32 id,
+		   size_t offset, size_t size)
+{
+	return zc_register_area(ring, ifindex, queue,
+				area_of(id, offset, size,
+					IORING_ZCRX_AREA_DMABUF_ID));
+}
+
+int zc_add_area(struct zc_ring *ring, int dmabuf, size_t offset, size_t size,
+		__u64 *token)
+{
+	return do_add_area(ring, area_of(dmabuf, offset, size, 0), token);
+}
+
+int zc_add_area_id(struct zc_ring *ring, __u32 id, size_t offset, size_t size,
+		   __u64 *token)
+{
+	return do_add_area(ring, area_of(id, offset, size,
+					 IORING_ZCRX_AREA_DMABUF_ID), token);
 }
 
 void zc_recv(struct zc_ring *ring, int sock)

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Under traffic, everything that has to do with a dma-buf is killed, in any order:
+ * its owner, its exporter, the socket, the sender, and the netdev, which is shut
+ * down or removed. What has been received before is right to the byte, and
+ * nothing is left.
+ *
+ * Environment: NETMEM_ROUNDS; NETMEM_SEED, to get the same orders again.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "netmem_lib.h"
+#include "netmem_stream.h"
+
+#define PAGE		4096UL
+#define AREA_SIZE	(64 * PAGE)
+/* So often the netdevs are made anew, which takes longer than all the rest */
+#define REMOVE_EVERY	20
+
+/* The library has its own. */
+static unsigned int seed;
+
+static int any(int below)
+{
+	return rand_r(&seed) % below;
+}
+
+enum victim { OWNER, MEMORY, SOCKET, SENDER, NETDEV, NR_VICTIMS };
+
+FIXTURE(kills) {
+	struct nsim_pair pair;
+	int dmabuf, sock, round;
+	char *mem;
+	struct owner owner;
+	struct sender sender;
+};
+
+FIXTURE_SETUP(kills)
+{
+	if (!nsim_available())
+		SKIP(return, "no netdevsim, no /dev/dma_buf_mock, or not root");
+	nsim_pair_create(&self->pair, 1);
+}
+
+FIXTURE_TEARDOWN(kills)
+{
+	if (self->pair.home)
+		nsim_pair_destroy(&self->pair);
+}
+
+static void start(struct __test_metadata *_metadata, struct _test_data_kills *self)
+{
+	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+	int listenfd;
+
+	self->dmabuf = mock_create(AREA_SIZE, 2, DMA_BUF_MOCK_P2P |
+				   DMA_BUF_MOCK_CHECK_IDLE);
+	self->mem = mmap(NULL, AREA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 self->dmabuf, 0);
+	ASSERT_NE(MAP_FAILED, self->mem);
+	ASSERT_EQ(0, owner_get(&self->owner, any(NR_KINDS), &self->pair.rx,
+			       0, self->dmabuf, AREA_SIZE));
+	listenfd = tcp_listen();
+	sender_start(&self->sender, &self->pair.tx);
+	self->sock = accept(listenfd, NULL, NULL);
+	ASSERT_GE(self->sock, 0);
+	close(listenfd);
+	/* See netmem_dmabuf.c. */
+	ASSERT_EQ(0, setsockopt(self->sock, SOL_SOCKET, SO_LINGER, &reset,
+				sizeof(reset)));
+}
+
+static void receive(struct __test_metadata *_metadata, struct _test_data_kills *self)
+{
+	uint64_t pos = 0, want = any(2 * AREA_SIZE);
+	int ret;
+
+	if (self->owner.kind == DEVMEM)
+		ret = stream_recv_devmem(self->sock, self->mem, AREA_SIZE, &pos,
+					 want);
+	else
+		ret = stream_recv_zcrx(&self->owner.ring, self->sock, self->mem,
+				       AREA_SIZE, &pos, want);
+	ASSERT_EQ(0, ret);
+	ASSERT_GE(pos, want);
+}
+
+static void kill_one(struct __test_metadata *_metadata,
+		     struct _test_data_kills *self, enum victim victim, bool removed)
+{
+	switch (victim) {
+	case OWNER:
+		owner_put(&self->owner);
+		break;
+	case MEMORY:
+		EXPECT_EQ(0, mock_revoke(self->dmabuf,
+					 any(DMA_BUF_MOCK_NR_REVOKES)));
+		EXPECT_EQ(0, mock_stats(self->dmabuf).mapped);
+		break;
+	case SOCKET:
+		close(self->sock);
+		break;
+	case SENDER:
+		sender_stop(&self->sender);
+		break;
+	case NETDEV:
+		if (removed)
+			nsim_remove(&self->pair.rx);
+		else
+			nsim_set_up(&self->pair.rx, false);
+		break;
+	case NR_VICTIMS:
+		break;
+	}
+}
+
+TEST_F_TIMEOUT(kills, rounds, 24 * 3600)
+{
+	const char *env = getenv("NETMEM_ROUNDS"), *again = getenv("NETMEM_SEED");
+	unsigned int left, i, pick, rounds = env ? atoi(env) : 40;
+	enum victim order[NR_VICTIMS], victim;
+	bool removed;
+
+	seed = again ? strtoul(again, NULL, 0) : time(NULL);
+	TH_LOG("NETMEM_SEED=%u", seed);
+	for (self->round = 0; self->round < rounds; self->round++) {
+		removed = self->round % REMOVE_EVERY == REMOVE_EVERY - 1;
+		start(_metadata, self);
+		receive(_metadata, self);
+		for (i = 0; i < NR_VICTIMS; i++)
+			order[i] = i;
+		for (left = NR_VICTIMS; left; left--) {
+			pick = any(left);
+			victim = order[pick];
+			order[pick] = order[left - 1];
+			kill_one(_metadata, self, victim, removed);
+			usleep(any(1000));
+		}
+		ASSERT_TRUE(mock_released(self->dmabuf))
+			TH_LOG("in round %d", self->round);
+		munmap(self->mem, AREA_SIZE);
+		close(self->dmabuf);
+		if (removed) {
+			nsim_pair_destroy(&self->pair);
+			nsim_pair_create(&self->pair, 1);
+		} else {
+			nsim_set_up(&self->pair.rx, true);
+		}
+		ASSERT_TRUE(__test_passed(_metadata));
+	}
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,638 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * dma-bufs that are registered over netlink first, and then taken by devmem TCP
+ * or io_uring: whose they are, how long they live, and what user space is told.
+ *
+ * Environment: NETMEM_ROUNDS, how often to repeat what depends on timing.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/netdev.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "netmem_lib.h"
+#include "netmem_stream.h"
+
+#define PAGE		4096UL
+#define AREA_SIZE	(256 * PAGE)
+#define WAIT_MS		30000
+#define LIMIT		300	/* seconds, for a slow machine */
+
+FIXTURE(reg) {
+	struct nsim_pair pair;
+	struct devmem nl, ntf;	/* has it registered; listens */
+	struct dmabuf_info info;
+	int dmabuf;
+};
+
+FIXTURE_SETUP(reg)
+{
+	if (!nsim_available())
+		SKIP(return, "no netdevsim, no /dev/dma_buf_mock, or not root");
+	nsim_pair_create(&self->pair, 2);
+	self->dmabuf = mock_create(AREA_SIZE, 2, DMA_BUF_MOCK_P2P |
+				   DMA_BUF_MOCK_CHECK_IDLE);
+	netdev_nl_open(&self->nl);
+	dmabuf_subscribe(&self->ntf);
+	ASSERT_EQ(0, dmabuf_count(&self->nl, 0));
+	ASSERT_EQ(0, dmabuf_register(&self->nl, self->pair.rx.ifindex,
+				     self->dmabuf));
+	ASSERT_NE(0, self->nl.id);
+}
+
+FIXTURE_TEARDOWN(reg)
+{
+	if (!self->pair.home)
+		return;
+	devmem_unbind(&self->nl);
+	devmem_unbind(&self->ntf);
+	EXPECT_TRUE(mock_released(self->dmabuf));
+	close(self->dmabuf);
+	nsim_pair_destroy(&self->pair);
+}
+
+/* The next notification must be this one. */
+static void expect_ntf(struct __test_metadata *_metadata,
+		       struct _test_data_reg *self, int cmd, __u32 id)
+{
+	memset(&self->info, 0, sizeof(self->info));
+	EXPECT_EQ(cmd, dmabuf_wait(&self->ntf, WAIT_MS, &self->info));
+	EXPECT_EQ(id, self->info.id);
+	EXPECT_EQ(AREA_SIZE, self->info.size);
+}
+
+static void expect_owner(struct __test_metadata *_metadata,
+			 struct _test_data_reg *self, __u32 id, __u32 owner,
+			 size_t offset, size_t len)
+{
+	struct dmabuf_info info = {};
+	struct devmem nl;
+
+	netdev_nl_open(&nl);
+	EXPECT_EQ(0, dmabuf_get(&nl, id, &info));
+	devmem_unbind(&nl);
+	EXPECT_EQ(id, info.id);
+	EXPECT_EQ(self->pair.rx.ifindex, info.ifindex);
+	EXPECT_EQ(AREA_SIZE, info.size);
+	EXPECT_EQ(PAGE, info.buf_size);
+	EXPECT_EQ(owner, info.owner);
+	EXPECT_EQ(offset, info.offset);
+	EXPECT_EQ(len, info.len);
+	EXPECT_FALSE(info.peer2peer);
+	EXPECT_FALSE(info.revoked);
+}
+
+static void expect_gone(struct __test_metadata *_metadata, __u32 id)
+{
+	struct dmabuf_info info;
+	struct devmem nl;
+
+	netdev_nl_open(&nl);
+	EXPECT_EQ(-ENOENT, dmabuf_get(&nl, id, &info));
+	EXPECT_EQ(0, dmabuf_count(&nl, 0));
+	devmem_unbind(&nl);
+}
+
+TEST_F_TIMEOUT(reg, idle, LIMIT)
+{
+	struct nsim *rx = &self->pair.rx;
+	__u32 id = self->nl.id;
+	struct devmem other;
+
+	expect_owner(_metadata, self, id, NETDEV_DMABUF_OWNER_IDLE, 0, 0);
+	EXPECT_EQ(1, dmabuf_count(&self->nl, 0));
+	EXPECT_EQ(1, dmabuf_count(&self->nl, rx->ifindex));
+	EXPECT_EQ(0, dmabuf_count(&self->nl, rx->ifindex + 1));
+	EXPECT_EQ(1, mock_stats(self->dmabuf).mapped);
+
+	/* In another network namespace there is no such thing. */
+	nsim_enter(&self->pair.tx);
+	netdev_nl_open(&other);
+	EXPECT_EQ(0, dmabuf_count(&other, 0));
+	EXPECT_EQ(-ENOENT, dmabuf_get(&other, id, &self->info));
+	EXPECT_EQ(-ENOENT, devmem_bind_id(&other, self->pair.tx.ifindex, 0, id));
+	devmem_unbind(&other);
+	nsim_enter(rx);
+
+	/* It goes away with its socket, and not with another. */
+	netdev_nl_open(&other);
+	EXPECT_EQ(0, dmabuf_get(&other, id, &self->info));
+	devmem_unbind(&other);
+	EXPECT_EQ(-ETIMEDOUT, dmabuf_wait(&self->ntf, 200, &self->info));
+	EXPECT_EQ(1, mock_stats(self->dmabuf).mapped);
+	devmem_unbind(&self->nl);
+	EXPECT_EQ(0, mock_stats(self->dmabuf).attached);
+	expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_DEL_NTF, id);
+	EXPECT_EQ(NETDEV_DMABUF_OWNER_IDLE, self->info.owner);
+	EXPECT_EQ(rx->ifindex, self->info.ifindex);
+	expect_gone(_metadata, id);
+}
+
+/* More than fits into one message; no id is given out twice. */
+TEST_F_TIMEOUT(reg, dump, LIMIT)
+{
+	struct nsim *rx = &self->pair.rx;
+	struct dmabuf_info info[256];
+	struct devmem many;
+	int i, bufs[64];
+
+	/* CONFIG_DMA_API_DEBUG does not like more than 7 mappings of a page. */
+	for (i = 0; i < 64; i++)
+		bufs[i] = mock_create(AREA_SIZE, 2, 0);
+	netdev_nl_open(&many);
+	for (i = 1; i < 256; i++) {
+		__u32 id = many.id ?: self->nl.id;
+
+		ASSERT_EQ(0, dmabuf_register(&many, rx->ifindex, bufs[i % 64]));
+		ASSERT_GT(many.id, id);
+	}
+	ASSERT_EQ(256, dmabuf_list(&self->nl, 0, info, 256));
+	for (i = 0; i < 256; i++) {
+		ASSERT_EQ(self->nl.id + i, info[i].id);
+		ASSERT_EQ(rx->ifindex, info[i].ifindex);
+		ASSERT_EQ(AREA_SIZE, info[i].size);
+	}
+	EXPECT_EQ(256, dmabuf_count(&self->nl, rx->ifindex));
+	for (i = 0; i < 64; i++)
+		EXPECT_EQ(i ? 4 : 3, mock_stats(bufs[i]).mapped);
+
+	/* All of one socket go, and the id is not that of the next one. */
+	devmem_unbind(&many);
+	EXPECT_EQ(1, dmabuf_count(&self->nl, 0));
+	EXPECT_EQ(1, mock_stats(self->dmabuf).mapped);
+	for (i = 0; i < 64; i++) {
+		EXPECT_EQ(0, mock_stats(bufs[i]).attached);
+		close(bufs[i]);
+	}
+	netdev_nl_open(&many);
+	EXPECT_EQ(0, dmabuf_register(&many, rx->ifindex, self->dmabuf));
+	EXPECT_GT(many.id, info[255].id);
+	devmem_unbind(&many);
+}
+
+TEST_F_TIMEOUT(reg, revoke_idle, LIMIT)
+{
+	struct nsim *rx = &self->pair.rx;
+	struct zc_ring ring;
+	struct devmem other;
+	int how;
+
+	netdev_nl_open(&other);
+	for (how = 0; how < DMA_BUF_MOCK_NR_REVOKES; how++) {
+		__u32 id = self->nl.id;
+
+		ASSERT_EQ(0, mock_revoke(self->dmabuf, how));
+		EXPECT_EQ(0, mock_stats(self->dmabuf).mapped);
+		expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_CHANGE_NTF, id);
+		EXPECT_TRUE(self->info.revoked);
+		EXPECT_EQ(NETDEV_DMABUF_OWNER_IDLE, self->info.owner);
+		EXPECT_EQ(0, dmabuf_get(&other, id, &self->info));
+		EXPECT_TRUE(self->info.revoked);
+
+		EXPECT_EQ(-ENODEV, devmem_bind_id(&other, rx->ifindex, 0, id));
+		EXPECT_NE(NULL, strstr(other.msg, "revoked"));
+		EXPECT_EQ(NETDEV_A_DMABUF_ID, other.bad);
+		zc_ring_open(&ring);
+		EXPECT_EQ(-ENODEV, zc_register_id(&ring, rx->ifindex, 0, id, 0,
+						  AREA_SIZE));
+		zc_ring_close(&ring);
+		EXPECT_NE(0, dmabuf_register(&other, rx->ifindex, self->dmabuf));
+
+		/* The id stays until the socket goes. */
+		EXPECT_EQ(1, dmabuf_count(&other, 0));
+		devmem_unbind(&self->nl);
+		expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_DEL_NTF, id);
+		EXPECT_TRUE(self->info.revoked);
+		expect_gone(_metadata, id);
+
+		ASSERT_EQ(0, mock_restore(self->dmabuf));
+		netdev_nl_open(&self->nl);
+		ASSERT_EQ(0, dmabuf_register(&self->nl, rx->ifindex,
+					     self->dmabuf));
+	}
+	devmem_unbind(&other);
+}
+
+TEST_F_TIMEOUT(reg, devmem_takes_it, LIMIT)
+{
+	struct nsim *rx = &self->pair.rx;
+	struct devmem binder, other;
+	__u32 id = self->nl.id;
+	struct zc_ring ring;
+
+	netdev_nl_open(&binder);
+	netdev_nl_open(&other);
+	ASSERT_EQ(0, devmem_bind_id(&binder, rx->ifindex, 1, id));
+	EXPECT_EQ(id, binder.id);
+	expect_owner(_metadata, self, id, NETDEV_DMABUF_OWNER_DEVMEM, 0,
+		     AREA_SIZE);
+
+	/* Not to be had again, by nobody */
+	EXPECT_EQ(-EBUSY, devmem_bind_id(&self->nl, rx->ifindex, 0, id));
+	EXPECT_NE(NULL, strstr(self->nl.msg, "devmem TCP"));
+	EXPECT_EQ(NETDEV_A_DMABUF_ID, self->nl.bad);
+	zc_ring_open(&ring);
+	EXPECT_EQ(-EBUSY, zc_register_id(&ring, rx->ifindex, 0, id, 0, PAGE));
+
+	/* Another id for the same memory is idle for ever. */
+	EXPECT_EQ(0, dmabuf_register(&other, rx->ifindex, self->dmabuf));
+	EXPECT_EQ(-EBUSY, devmem_bind_id(&other, rx->ifindex, 0, other.id));
+	EXPECT_NE(NULL, strstr(other.msg, "devmem TCP"));
+	EXPECT_EQ(-EBUSY, zc_register_id(&ring, rx->ifindex, 0, other.id, 0,
+					 PAGE));
+	zc_ring_close(&ring);
+	expect_owner(_metadata, self, other.id, NETDEV_DMABUF_OWNER_IDLE, 0, 0);
+	id = other.id;
+	devmem_unbind(&other);
+	expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_DEL_NTF, id);
+
+	/* The socket that it came from does not matter any more. */
+	id = binder.id;
+	devmem_unbind(&self->nl);
+	EXPECT_EQ(-ETIMEDOUT, dmabuf_wait(&self->ntf, 200, &self->info));
+	expect_owner(_metadata, self, id, NETDEV_DMABUF_OWNER_DEVMEM, 0,
+		     AREA_SIZE);
+	EXPECT_EQ(1, mock_stats(self->dmabuf).mapped);
+
+	devmem_unbind(&binder);
+	expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_DEL_NTF, id);
+	EXPECT_EQ(AREA_SIZE, self->info.len);
+	EXPECT_EQ(0, mock_stats(self->dmabuf).attached);
+	expect_gone(_metadata, id);
+}
+
+/* The next notifications are that these have been revoked, in any order. */
+static void expect_revoked(struct __test_metadata *_metadata,
+			   struct _test_data_reg *self, __u32 a, __u32 b)
+{
+	struct dmabuf_info info;
+	int left = b ? 2 : 1;
+
+	while (left--) {
+		EXPECT_EQ(NETDEV_CMD_DMABUF_CHANGE_NTF,
+			  dmabuf_wait(&self->ntf, WAIT_MS, &info));
+		EXPECT_TRUE(info.revoked);
+		EXPECT_TRUE(info.id == a || info.id == b);
+		if (info.id == a)
+			a = 0;
+		else
+			b = 0;
+	}
+}
+
+/* What is transmitted from has an id as well, and nobody's memory is in the way. */
+TEST_F_TIMEOUT(reg, transmit, LIMIT)
+{
+	struct nsim *rx = &self->pair.rx;
+	__u32 id = self->nl.id;
+	struct devmem tx;
+	int how;
+
+	for (how = 0; how < DMA_BUF_MOCK_NR_REVOKES; how++) {
+		netdev_nl_open(&tx);
+		ASSERT_EQ(0, devmem_bind_tx(&tx, rx->ifindex, self->dmabuf));
+		EXPECT_NE(id, tx.id);
+		expect_owner(_metadata, self, tx.id, NETDEV_DMABUF_OWNER_DEVMEM,
+			     0, 0);
+		EXPECT_EQ(how ? 1 : 2, mock_stats(self->dmabuf).mapped);
+		/* It is not for receiving. */
+		EXPECT_EQ(-EBUSY, devmem_bind_id(&self->nl, rx->ifindex, 0, tx.id));
+
+		ASSERT_EQ(0, mock_revoke(self->dmabuf, how));
+		EXPECT_EQ(0, mock_stats(self->dmabuf).mapped);
+		/* The registered one is revoked too, in either order. */
+		expect_revoked(_metadata, self, tx.id, how ? 0 : id);
+		devmem_unbind(&tx);
+		expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_DEL_NTF, tx.id);
+		ASSERT_EQ(0, mock_restore(self->dmabuf));
+	}
+}
+
+TEST_F_TIMEOUT(reg, ring_takes_it, LIMIT)
+{
+	struct nsim *rx = &self->pair.rx;
+	__u32 id = self->nl.id, id2;
+	struct zc_ring ring, ring2;
+	struct devmem other;
+	__u64 token;
+
+	zc_ring_open(&ring);
+	zc_ring_open(&ring2);
+	netdev_nl_open(&other);
+	ASSERT_EQ(0, zc_register_id(&ring, rx->ifindex, 0, id, PAGE, 8 * PAGE));
+	expect_owner(_metadata, self, id, NETDEV_DMABUF_OWNER_IO_URING, PAGE,
+		     8 * PAGE);
+
+	/* Out of the hands of netlink, and of other rings */
+	EXPECT_EQ(-EBUSY, devmem_bind_id(&self->nl, rx->ifindex, 1, id));
+	EXPECT_NE(NULL, strstr(self->nl.msg, "io_uring"));
+	EXPECT_EQ(-EBUSY, zc_register_id(&ring2, rx->ifindex, 1, id, 16 * PAGE,
+					 PAGE));
+	EXPECT_EQ(-EBUSY, zc_add_area_id(&ring, id, 16 * PAGE, PAGE, &token));
+	devmem_unbind(&self->nl);
+	EXPECT_EQ(-ETIMEDOUT, dmabuf_wait(&self->ntf, 200, &self->info));
+	expect_owner(_metadata, self, id, NETDEV_DMABUF_OWNER_IO_URING, PAGE,
+		     8 * PAGE);
+	EXPECT_EQ(1, mock_stats(self->dmabuf).mapped);
+
+	/* Another registration of it, another area */
+	ASSERT_EQ(0, dmabuf_register(&other, rx->ifindex, self->dmabuf));
+	id2 = other.id;
+	EXPECT_EQ(-EBUSY, zc_add_area_id(&ring, id2, 0, 2 * PAGE, &token));
+	EXPECT_EQ(-EINVAL, zc_add_area_id(&ring, id2, 0, AREA_SIZE + PAGE,
+					  &token));
+	expect_owner(_metadata, self, id2, NETDEV_DMABUF_OWNER_IDLE, 0, 0);
+	EXPECT_EQ(0, zc_add_area_id(&ring, id2, 16 * PAGE, PAGE, &token));
+	EXPECT_EQ(1ULL << IORING_ZCRX_AREA_SHIFT, token);
+	devmem_unbind(&other);
+	expect_owner(_metadata, self, id2, NETDEV_DMABUF_OWNER_IO_URING,
+		     16 * PAGE, PAGE);
+	EXPECT_EQ(2, mock_stats(self->dmabuf).mapped);
+
+	/* The ring has them until it is closed, even if they are revoked. */
+	ASSERT_EQ(0, mock_revoke(self->dmabuf, DMA_BUF_MOCK_REVOKE_LOCKED));
+	expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_CHANGE_NTF, id);
+	EXPECT_TRUE(self->info.revoked);
+	expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_CHANGE_NTF, id2);
+	EXPECT_TRUE(self->info.revoked);
+	EXPECT_EQ(-ETIMEDOUT, dmabuf_wait(&self->ntf, 200, &self->info));
+	zc_ring_close(&ring2);
+	zc_ring_close(&ring);
+	expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_DEL_NTF, id);
+	EXPECT_EQ(NETDEV_DMABUF_OWNER_IO_URING, self->info.owner);
+	EXPECT_EQ(PAGE, self->info.offset);
+	EXPECT_EQ(8 * PAGE, self->info.len);
+	expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_DEL_NTF, id2);
+	expect_gone(_metadata, id);
+}
+
+/* What has been bound without having been registered can be seen as well. */
+TEST_F_TIMEOUT(reg, not_registered, LIMIT)
+{
+	struct nsim *rx = &self->pair.rx;
+	struct devmem binder;
+	struct zc_ring ring;
+	__u32 id;
+
+	ASSERT_EQ(0, devmem_bind(&binder, rx->ifindex, 0, self->dmabuf));
+	expect_owner(_metadata, self, binder.id, NETDEV_DMABUF_OWNER_DEVMEM, 0,
+		     AREA_SIZE);
+	id = binder.id;
+	ASSERT_EQ(0, mock_revoke(self->dmabuf, DMA_BUF_MOCK_REVOKE_UNMAP));
+	EXPECT_EQ(NETDEV_CMD_DMABUF_CHANGE_NTF,
+		  dmabuf_wait(&self->ntf, WAIT_MS, &self->info));
+	EXPECT_EQ(NETDEV_CMD_DMABUF_CHANGE_NTF,
+		  dmabuf_wait(&self->ntf, WAIT_MS, &self->info));
+	devmem_unbind(&binder);
+	expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_DEL_NTF, id);
+	ASSERT_EQ(0, mock_restore(self->dmabuf));
+
+	zc_ring_open(&ring);
+	ASSERT_EQ(0, zc_register(&ring, rx->ifindex, 0, self->dmabuf, PAGE,
+				 PAGE));
+	EXPECT_EQ(2, dmabuf_count(&self->nl, rx->ifindex));
+	zc_ring_close(&ring);
+	EXPECT_EQ(NETDEV_CMD_DMABUF_DEL_NTF,
+		  dmabuf_wait(&self->ntf, WAIT_MS, &self->info));
+	EXPECT_EQ(NETDEV_DMABUF_OWNER_IO_URING, self->info.owner);
+	EXPECT_EQ(PAGE, self->info.offset);
+}
+
+/* --- the netdev goes, or the network namespace */
+
+static bool wait_unmapped(int dmabuf)
+{
+	int i;
+
+	for (i = 0; i < WAIT_MS / 50 && mock_stats(dmabuf).mapped; i++)
+		usleep(50000);
+	return !mock_stats(dmabuf).mapped;
+}
+
+TEST_F_TIMEOUT(reg, netdev_goes, LIMIT)
+{
+	struct nsim *rx = &self->pair.rx;
+	struct zc_ring ring;
+	__u32 idle, taken;
+
+	idle = self->nl.id;
+	ASSERT_EQ(0, dmabuf_register(&self->nl, rx->ifindex, self->dmabuf));
+	taken = self->nl.id;
+	zc_ring_open(&ring);
+	ASSERT_EQ(0, zc_register_id(&ring, rx->ifindex, 0, taken, 0, PAGE));
+	nsim_remove(rx);
+	EXPECT_EQ(0, mock_stats(self->dmabuf).mapped);
+
+	/* What nobody uses goes with it, the others with their owner. */
+	expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_DEL_NTF, idle);
+	EXPECT_FALSE(self->info.revoked);
+	EXPECT_EQ(-ENOENT, dmabuf_get(&self->nl, idle, &self->info));
+	EXPECT_EQ(0, dmabuf_get(&self->nl, taken, &self->info));
+	EXPECT_EQ(NETDEV_DMABUF_OWNER_IO_URING, self->info.owner);
+	zc_ring_close(&ring);
+	expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_DEL_NTF, taken);
+	expect_gone(_metadata, taken);
+}
+
+TEST_F_TIMEOUT(reg, netdev_goes_while_bound, LIMIT)
+{
+	struct nsim *rx = &self->pair.rx;
+	__u32 id = self->nl.id;
+
+	ASSERT_EQ(0, devmem_bind_id(&self->nl, rx->ifindex, 0, id));
+	nsim_remove(rx);
+	EXPECT_EQ(0, mock_stats(self->dmabuf).mapped);
+	EXPECT_EQ(-ETIMEDOUT, dmabuf_wait(&self->ntf, 200, &self->info));
+	devmem_unbind(&self->nl);
+	expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_DEL_NTF, id);
+}
+
+/* The ring is all that is left of the namespace, and nobody to be told. */
+TEST_F_TIMEOUT(reg, netns_goes, LIMIT)
+{
+	struct nsim *rx = &self->pair.rx;
+	struct zc_ring ring;
+
+	zc_ring_open(&ring);
+	ASSERT_EQ(0, zc_register_id(&ring, rx->ifindex, 0, self->nl.id, 0,
+				    AREA_SIZE));
+	devmem_unbind(&self->nl);
+	devmem_unbind(&self->ntf);
+	EXPECT_EQ(1, mock_stats(self->dmabuf).mapped);
+	nsim_enter(&self->pair.tx);
+	close(rx->ns);
+	EXPECT_TRUE(wait_unmapped(self->dmabuf));
+	zc_ring_close(&ring);
+	EXPECT_TRUE(mock_released(self->dmabuf));
+	netdev_nl_open(&self->nl);
+	netdev_nl_open(&self->ntf);
+	rx->ns = dup(self->pair.tx.ns);
+}
+
+/* --- several want it */
+
+struct racer {
+	struct _test_data_reg *self;
+	pthread_barrier_t *barrier;
+	struct devmem dm;
+	struct zc_ring ring;
+	int kind, ret;
+};
+
+enum { BIND, RING, CLOSE, NR_RACERS };
+
+static void *race(void *data)
+{
+	struct racer *r = data;
+	int ifindex = r->self->pair.rx.ifindex;
+	__u32 id = r->self->nl.id;
+
+	nsim_enter(&r->self->pair.rx);
+	if (r->kind == BIND)
+		netdev_nl_open(&r->dm);
+	else if (r->kind == RING)
+		zc_ring_open(&r->ring);
+	pthread_barrier_wait(r->barrier);
+	if (r->kind == BIND)
+		r->ret = devmem_bind_id(&r->dm, ifindex, 0, id);
+	else if (r->kind == RING)
+		r->ret = zc_register_id(&r->ring, ifindex, 1, id, 0, AREA_SIZE);
+	else
+		close(r->self->nl.sock);
+	return NULL;
+}
+
+static void unrace(struct racer *r)
+{
+	if (r->kind == BIND)
+		devmem_unbind(&r->dm);
+	else if (r->kind == RING)
+		zc_ring_close(&r->ring);
+}
+
+TEST_F_TIMEOUT(reg, race, LIMIT)
+{
+	const char *env = getenv("NETMEM_ROUNDS");
+	int round, rounds = env ? atoi(env) : 20, i, won;
+	pthread_barrier_t barrier;
+	struct racer r[NR_RACERS];
+	pthread_t t[NR_RACERS];
+	struct devmem other;
+
+	netdev_nl_open(&other);
+	pthread_barrier_init(&barrier, NULL, NR_RACERS);
+	for (round = 0; round < rounds; round++) {
+		for (i = 0; i < NR_RACERS; i++) {
+			r[i] = (struct racer) {
+				.self = self,
+				.barrier = &barrier,
+				.kind = i,
+			};
+			ASSERT_EQ(0, pthread_create(&t[i], NULL, race, &r[i]));
+		}
+		for (i = 0; i < NR_RACERS; i++)
+			pthread_join(t[i], NULL);
+		/* One of them, or the socket was closed before. */
+		won = !r[BIND].ret + !r[RING].ret;
+		ASSERT_LE(won, 1);
+		for (i = 0; i < 2; i++)
+			if (r[i].ret)
+				ASSERT_TRUE(r[i].ret == -EBUSY || r[i].ret == -ENOENT);
+		EXPECT_EQ(won, dmabuf_count(&other, 0));
+		for (i = 0; i < NR_RACERS; i++)
+			unrace(&r[i]);
+		ASSERT_TRUE(mock_released(self->dmabuf));
+		netdev_nl_open(&self->nl);
+		ASSERT_EQ(0, dmabuf_register(&self->nl, self->pair.rx.ifindex,
+					     self->dmabuf));
+	}
+	devmem_unbind(&other);
+}
+
+/* --- and it is received into */
+
+FIXTURE(data) {
+	struct nsim_pair pair;
+	struct devmem nl;
+	struct zc_ring ring;
+	struct sender sender;
+	int dmabuf, sock;
+	char *mem;
+};
+
+FIXTURE_VARIANT(data) {
+	bool ring;
+};
+
+FIXTURE_VARIANT_ADD(data, devmem) {};
+FIXTURE_VARIANT_ADD(data, ring) { .ring = true };
+
+FIXTURE_SETUP(data)
+{
+	if (!nsim_available())
+		SKIP(return, "no netdevsim, no /dev/dma_buf_mock, or not root");
+	nsim_pair_create(&self->pair, 1);
+	self->dmabuf = mock_create(AREA_SIZE, 2, DMA_BUF_MOCK_P2P |
+				   DMA_BUF_MOCK_CHECK_IDLE);
+	self->mem = mmap(NULL, AREA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 self->dmabuf, 0);
+	ASSERT_NE(MAP_FAILED, self->mem);
+	netdev_nl_open(&self->nl);
+	ASSERT_EQ(0, dmabuf_register(&self->nl, self->pair.rx.ifindex,
+				     self->dmabuf));
+}
+
+FIXTURE_TEARDOWN(data)
+{
+	if (!self->pair.home)
+		return;
+	devmem_unbind(&self->nl);
+	EXPECT_TRUE(mock_released(self->dmabuf));
+	munmap(self->mem, AREA_SIZE);
+	close(self->dmabuf);
+	nsim_pair_destroy(&self->pair);
+}
+
+TEST_F_TIMEOUT(data, received, LIMIT)
+{
+	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+	int ifindex = self->pair.rx.ifindex, listenfd, ret;
+	uint64_t pos = 0;
+
+	if (variant->ring) {
+		zc_ring_open(&self->ring);
+		ASSERT_EQ(0, zc_register_id(&self->ring, ifindex, 0,
+					    self->nl.id, 0, AREA_SIZE));
+	} else {
+		ASSERT_EQ(0, devmem_bind_id(&self->nl, ifindex, 0,
+					    self->nl.id));
+	}
+	listenfd = tcp_listen();
+	sender_start(&self->sender, &self->pair.tx);
+	self->sock = accept(listenfd, NULL, NULL);
+	ASSERT_GE(self->sock, 0);
+	close(listenfd);
+	ASSERT_EQ(0, setsockopt(self->sock, SOL_SOCKET, SO_LINGER, &reset,
+				sizeof(reset)));
+
+	ret = variant->ring ?
+	      stream_recv_zcrx(&self->ring, self->sock, self->mem, AREA_SIZE,
+			       &pos, 4 * AREA_SIZE) :
+	      stream_recv_devmem(self->sock, self->mem, AREA_SIZE, &pos,
+				 4 * AREA_SIZE);
+	EXPECT_EQ(0, ret);
+	EXPECT_GE(pos, 4 * AREA_SIZE);
+
+	sender_stop(&self->sender);
+	if (variant->ring)
+		zc_ring_close(&self->ring);
+	close(self->sock);
+}
+
+TEST_HARNESS_MAIN
