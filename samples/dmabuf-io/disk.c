@@ -2,7 +2,8 @@
 /*
  * The disk's side of the receiver. The dma-buf is a registered buffer of the
  * ring, and WRITE_FIXED takes an offset into it where there is an address
- * otherwise. The disk fetches the data from there, whatever the memory is.
+ * otherwise. The disk fetches the data from there, whatever the memory is, and
+ * whichever queue has received it.
  *
  * See Documentation/userspace-api/dma-buf-io.rst.
  */
@@ -230,7 +231,7 @@ void disk_kick(struct receiver *rx)
 		if (!disk->head)
 			disk->tail = &disk->head;
 
-		if (!receiver_stopping(rx) && piece->len > disk->size - piece->pos)
+		if (!receiver_stopping(rx) && piece->pos + piece->len > disk->size)
 			fail(rx, "%s is full: the stream does not fit into %llu bytes",
 			     disk->path, disk->size);
 		if (receiver_stopping(rx)) {

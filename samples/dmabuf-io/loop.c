@@ -123,6 +123,15 @@ int loop_run(struct receiver *rx, unsigned int timeout_ms)
 	return 0;
 }
 
+/* The op of a struct wait_op */
+void wait_done(struct receiver *rx, struct op *op, const struct io_uring_cqe *cqe)
+{
+	struct wait_op *wait = (struct wait_op *)op;
+
+	wait->done = true;
+	wait->res = cqe->res;
+}
+
 void loop_exit(struct receiver *rx)
 {
 	io_uring_queue_exit(&rx->ring);

@@ -17,8 +17,13 @@ static const char usage[] =
 "into a dma-buf and write it from there to DISK, beginning at its first block.\n"
 "What is on DISK is lost.\n"
 "\n"
+"With --queues=N the stream comes on N connections at once. Each arrives on a queue\n"
+"of its own, which receives into a part of the dma-buf of its own.\n"
+"\n"
 "  -q, --queue=N      receive queue that the stream arrives on (default 0)\n"
-"  -p, --port=PORT    TCP port to listen on (default 5555)\n"
+"  -n, --queues=N     receive on N queues, from that one on (default 1, at most 16)\n"
+"  -p, --port=PORT    TCP port to listen on (default 5555); with --queues=N the first\n"
+"                     of N, in the order of the queues\n"
 "  -a, --area=KIND    where the dma-buf comes from: heap (default), heap:NAME,\n"
 "                     udmabuf, udmabuf-huge, or fd:N, one that was inherited\n"
 "  -s, --size=BYTES   size of the dma-buf (default 16M; K, M and G can be used)\n"
@@ -31,7 +36,8 @@ static const char usage[] =
 "\n"
 "INTERFACE needs header split and a driver with memory providers:\n"
 "  ethtool -G INTERFACE tcp-data-split on hds-thresh 0\n"
-"and the flow must arrive on queue N, for instance by a rule of ethtool -N.\n"
+"and each flow must arrive on its queue, for instance by a rule of ethtool -N:\n"
+"  ethtool -N INTERFACE flow-type tcp4 dst-port PORT action QUEUE\n"
 "\n"
 "exit status: 0 everything is on the disk, 1 an error, 2 wrong usage, 3 the kernel,\n"
 "the NIC or the disk can't do this, 128+N stopped by signal N\n";
@@ -62,6 +68,7 @@ void options_parse(struct options *opts, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "queue", required_argument, NULL, 'q' },
+		{ "queues", required_argument, NULL, 'n' },
 		{ "port", required_argument, NULL, 'p' },
 		{ "area", required_argument, NULL, 'a' },
 		{ "size", required_argument, NULL, 's' },
@@ -77,14 +84,18 @@ void options_parse(struct options *opts, int argc, char **argv)
 
 	*opts = (struct options) {
 		.port = STREAM_PORT,
+		.queues = 1,
 		.area = "heap",
 		.area_size = 16 << 20,
 		.depth = 64,
 	};
-	while ((opt = getopt_long(argc, argv, "q:p:a:s:b:d:r:c:h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "q:n:p:a:s:b:d:r:c:h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'q':
 			opts->queue = parse_number("queue", optarg, 0, 65535);
+			break;
+		case 'n':
+			opts->queues = parse_number("queues", optarg, 1, STREAM_CONNS_MAX);
 			break;
 		case 'p':
 			opts->port = parse_number("port", optarg, 1, 65535);
@@ -125,6 +136,10 @@ void options_parse(struct options *opts, int argc, char **argv)
 	}
 	if (argc - optind != 2) {
 		fputs(usage, stderr);
+		exit(EXIT_USAGE);
+	}
+	if (opts->port + opts->queues - 1 > 65535) {
+		fprintf(stderr, "receiver: no %u ports from %u on\n", opts->queues, opts->port);
 		exit(EXIT_USAGE);
 	}
 	opts->ifname = argv[optind];

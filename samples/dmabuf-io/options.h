@@ -14,6 +14,7 @@ struct options {
 	const char	*report;
 	__u16		port;
 	unsigned int	queue;
+	unsigned int	queues;
 	unsigned int	depth;
 	unsigned int	cq_entries;
 	__u64		area_size;

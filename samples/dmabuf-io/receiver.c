@@ -24,7 +24,6 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -39,8 +38,6 @@
 #include "receiver.h"
 #include "report.h"
 #include "stream.h"
-
-#define RECEIVE_MAX	0x40000000	/* in one request */
 
 /* Remember the first error, stop, and let everything that is under way finish. */
 void fail(struct receiver *rx, const char *fmt, ...)
@@ -60,11 +57,13 @@ void fail(struct receiver *rx, const char *fmt, ...)
 /**
  * receiver_piece() - a piece of the stream has come
  * @rx: the receiver
+ * @conn: the connection that it has come on
  * @addr: where it is in the dma-buf
  * @zcrx_off: how zcrx wants it back
- * @len: how long it is
+ * @len: how long it is; it ends where the stripe ends at the latest
  */
-void receiver_piece(struct receiver *rx, __u64 addr, __u64 zcrx_off, __u32 len)
+void receiver_piece(struct receiver *rx, struct conn *conn, __u64 addr,
+		    __u64 zcrx_off, __u32 len)
 {
 	struct piece *piece = rx->free_pieces;
 
@@ -74,16 +73,18 @@ void receiver_piece(struct receiver *rx, __u64 addr, __u64 zcrx_off, __u32 len)
 		piece = calloc(1, sizeof(*piece));
 	if (!piece) {
 		fail(rx, "out of memory");
-		zcrx_return(rx, zcrx_off);
+		zcrx_return(rx, &conn->zcrx, zcrx_off);
 		return;
 	}
 	if (!rx->received)
 		report_stage(STAGE_FIRST_BYTE);
 
-	piece->pos = rx->received;
+	piece->pos = stream_pos(conn->received, conn->nr, rx->nr_conns);
 	piece->addr = addr;
 	piece->zcrx_off = zcrx_off;
 	piece->len = len;
+	piece->conn = conn;
+	conn->received += len;
 	rx->received += len;
 	rx->outstanding += len;
 	disk_store(rx, piece);
@@ -95,23 +96,9 @@ void receiver_release(struct receiver *rx, struct piece *piece)
 	if (--piece->refs)
 		return;
 	rx->outstanding -= piece->len;
-	zcrx_return(rx, piece->zcrx_off);
+	zcrx_return(rx, &piece->conn->zcrx, piece->zcrx_off);
 	piece->next = rx->free_pieces;
 	rx->free_pieces = piece;
-}
-
-/* Ask for more if there is room for a good part of the limit. */
-static void receive_more(struct receiver *rx)
-{
-	__u64 used = rx->zcrx.held * rx->zcrx.buf_size, end;
-
-	if (rx->zcrx.armed || rx->eof || receiver_stopping(rx) ||
-	    used > rx->limit / 2)
-		return;
-	/* Where a request ends there is a cut, so let it be between blocks. */
-	end = (rx->received + rx->limit - used) & -STREAM_ALIGN;
-	if (end > rx->received)
-		zcrx_recv(rx, end - rx->received);
 }
 
 struct signal_op {
@@ -156,114 +143,70 @@ static int watch_signals(struct receiver *rx, struct signal_op *sig)
 	return 0;
 }
 
-struct wait_op {
-	struct op	op;
-	bool		done;
-	int		res;
-};
-
-static void wait_done(struct receiver *rx, struct op *op, const struct io_uring_cqe *cqe)
-{
-	struct wait_op *wait = (struct wait_op *)op;
-
-	wait->done = true;
-	wait->res = cqe->res;
-}
-
 static void progress(struct receiver *rx)
 {
 	static unsigned int last;
 	unsigned int now = report_seconds();
+	struct conn *conn;
 
 	if (now == last)
 		return;
 	last = now;
-	zcrx_tick(rx);
+	for (conn = rx->conns; conn < conns_end(rx); conn++)
+		zcrx_tick(rx, &conn->zcrx);
 	fprintf(stderr, "receiver: %llu MiB received, %llu MiB stored\n",
 		rx->received >> 20, rx->stored >> 20);
 }
 
-static int bind_and_listen(__u16 port, int rcvbuf)
+/* Has any connection got a request under way? */
+static bool receiver_armed(const struct receiver *rx)
 {
-	/* "any" of IPv6 is any of IPv4 as well */
-	struct sockaddr_in6 addr = {
-		.sin6_family = AF_INET6,
-		.sin6_port = htons(port),
-		.sin6_addr = IN6ADDR_ANY_INIT,
-	};
-	int fd, one = 1, zero = 0;
+	const struct conn *conn;
 
-	fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
-	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero)) ||
-	    /*
-	     * Now, since it decides on TCP's window scaling; and with force, beyond
-	     * net.core.rmem_max: who may use zcrx may do that, too.
-	     */
-	    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf, sizeof(rcvbuf)) ||
-	    bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, 1)) {
-		fprintf(stderr, "receiver: port %u: %s\n", port, strerror(errno));
-		if (fd >= 0)
-			close(fd);
-		fd = -1;
-	}
-	return fd;
+	for (conn = rx->conns; conn < conns_end(rx); conn++)
+		if (conn->zcrx.armed)
+			return true;
+	return false;
 }
 
-static bool receiver_accept(struct receiver *rx, __u16 port)
+/* Has the stream ended, on all connections? */
+static bool receiver_eof(const struct receiver *rx)
 {
-	struct wait_op wait = { .op.done = wait_done, .res = -ECANCELED };
-	int fd, rcvbuf;
+	const struct conn *conn;
 
-	/*
-	 * What waits in the socket is in the area as well. Beyond this the window
-	 * closes; the kernel doubles the figure to allow for its own overhead.
-	 */
-	rcvbuf = rx->dmabuf_size / 8 < INT32_MAX / 2 ? rx->dmabuf_size / 8 : INT32_MAX / 2;
-	fd = bind_and_listen(port, rcvbuf);
-	if (fd < 0) {
-		rx->failed = true;
-		return false;
+	for (conn = rx->conns; conn < conns_end(rx); conn++)
+		if (!conn->eof)
+			return false;
+	return true;
+}
+
+/* Ask for more, or, when it is time to stop, for no more. */
+static void receiver_receive(struct receiver *rx)
+{
+	struct conn *conn;
+
+	for (conn = rx->conns; conn < conns_end(rx); conn++) {
+		conn_receive(rx, conn);
+		if (receiver_stopping(rx) && conn->zcrx.armed && !conn->cancelled) {
+			zcrx_cancel(rx, &conn->zcrx);
+			conn->cancelled = true;
+		}
 	}
-	fprintf(stderr, "receiver: listening on port %u\n", port);
-
-	io_uring_prep_accept(loop_sqe(rx, &wait.op), fd, NULL, NULL, SOCK_CLOEXEC);
-	while (!wait.done && !receiver_stopping(rx))
-		if (loop_run(rx, 1000))
-			rx->failed = true;
-	if (!wait.done) {
-		/* The request must not outlive the memory that it points to. */
-		io_uring_prep_cancel(loop_sqe(rx, NULL), &wait.op, 0);
-		while (!wait.done && !loop_run(rx, 1000))
-			;
-	}
-	close(fd);
-
-	rx->sock = wait.res;
-	if (rx->sock < 0 && !receiver_stopping(rx))
-		fail(rx, "accept: %s", strerror(-wait.res));
-	return !receiver_stopping(rx);
 }
 
 /* The heart of it: until the end of the stream, an error or a signal. */
 static void receiver_run(struct receiver *rx)
 {
-	bool cancelled = false;
-
-	while (rx->zcrx.armed || rx->outstanding || rx->bounce.busy ||
-	       (!rx->eof && !receiver_stopping(rx))) {
-		if (receiver_stopping(rx) && rx->zcrx.armed && !cancelled) {
-			zcrx_cancel(rx);
-			cancelled = true;
-		}
-		receive_more(rx);
+	while (receiver_armed(rx) || rx->outstanding || rx->bounce.busy ||
+	       (!receiver_eof(rx) && !receiver_stopping(rx))) {
+		receiver_receive(rx);
 		disk_kick(rx);
 		if (loop_run(rx, 1000)) {
 			rx->failed = true;
 			return;
 		}
 		disk_kick(rx);
-		if (rx->eof)
+		if (receiver_eof(rx))
 			report_stage(STAGE_LAST_BYTE);
 		progress(rx);
 	}
@@ -285,11 +228,23 @@ static void receiver_flush(struct receiver *rx)
 		fail(rx, "flush of %s: %s", rx->disk.path, strerror(-wait.res));
 }
 
+/* Is what has come without a gap, and can it end with a trailer? */
+static bool receiver_complete(const struct receiver *rx)
+{
+	const struct conn *conn;
+
+	for (conn = rx->conns; conn < conns_end(rx); conn++)
+		if (conn->received != stream_share(rx->received, conn->nr, rx->nr_conns))
+			return false;
+	return rx->received >= sizeof(struct stream_trailer) &&
+	       !(rx->received % STREAM_ALIGN);
+}
+
 static void receiver_trailer(struct receiver *rx, struct stream_trailer *trailer)
 {
 	void *buf;
 
-	if (rx->received < sizeof(*trailer) || rx->received % STREAM_ALIGN) {
+	if (!receiver_complete(rx)) {
 		fail(rx, "the stream ended after %llu bytes, without its trailer: sender died?",
 		     rx->received);
 		return;
@@ -313,45 +268,58 @@ static void receiver_trailer(struct receiver *rx, struct stream_trailer *trailer
 static void receiver_reply(struct receiver *rx)
 {
 	struct stream_reply reply = { .stored = htole64(rx->stored) };
+	struct conn *conn;
 
-	if (rx->stored != rx->received)
+	if (rx->stored != rx->received) {
 		fail(rx, "%llu bytes stored of %llu received", rx->stored, rx->received);
-	else if (send(rx->sock, &reply, sizeof(reply), MSG_NOSIGNAL) != sizeof(reply))
-		fail(rx, "telling the sender: %s", strerror(errno));
+		return;
+	}
+	for (conn = rx->conns; conn < conns_end(rx); conn++)
+		if (send(conn->sock, &reply, sizeof(reply), MSG_NOSIGNAL) != sizeof(reply))
+			fail(rx, "telling the sender: %s", strerror(errno));
+}
+
+static int receiver_queues(struct receiver *rx, const struct options *opts)
+{
+	struct conn *conn;
+	int ret;
+
+	for (conn = rx->conns; conn < conns_end(rx); conn++) {
+		ret = zcrx_init(rx, &conn->zcrx, opts->ifname, opts->buf_size,
+				opts->rq_entries);
+		if (ret)
+			return ret;
+	}
+	return 0;
 }
 
 static int receiver_setup(struct receiver *rx, const struct options *opts)
 {
-	__u64 buffers, rq, cq;
+	__u64 cq;
 	int ret;
 
 	rx->dmabuf_size = opts->area_size;
 	rx->dmabuf = area_alloc(opts->area, &rx->dmabuf_size);
 	if (rx->dmabuf < 0)
 		return EXIT_ERROR;
-	/* half of it is for what is being stored, the rest for what is coming */
-	rx->limit = rx->dmabuf_size / 2 < RECEIVE_MAX ? rx->dmabuf_size / 2 : RECEIVE_MAX;
-	if (rx->limit < STREAM_ALIGN) {
-		fprintf(stderr, "receiver: the dma-buf is too small\n");
+	if (conns_init(rx, opts->queues, opts->queue))
 		return EXIT_ERROR;
-	}
 	if (disk_open(rx, opts->disk, opts->depth) || bounce_init(rx))
 		return EXIT_ERROR;
 
 	/* Pieces can be smaller than buffers, so "enough" is not a guarantee. */
-	buffers = rx->dmabuf_size / 4096;
-	cq = opts->cq_entries ? opts->cq_entries : 2 * buffers + 2 * opts->depth;
-	rq = opts->rq_entries ? opts->rq_entries : buffers;
+	cq = opts->cq_entries ? opts->cq_entries :
+				2 * (rx->dmabuf_size / 4096) + 2 * opts->depth;
 	if (loop_init(rx, cq < 65536 ? cq : 65536))
 		return EXIT_UNSUPPORTED;
-	ret = zcrx_init(rx, opts->ifname, opts->queue, opts->buf_size, rq < 32768 ? rq : 32768);
+	ret = receiver_queues(rx, opts);
 	if (ret)
 		return ret == -EOPNOTSUPP || ret == -EINVAL ? EXIT_UNSUPPORTED : EXIT_ERROR;
 	ret = disk_register(rx);
 	if (ret)
 		return ret == -EOPNOTSUPP ? EXIT_UNSUPPORTED : EXIT_ERROR;
-	fprintf(stderr, "receiver: dma-buf of %llu bytes, buffers of %u, for %s queue %u and %s\n",
-		rx->dmabuf_size, rx->zcrx.buf_size, opts->ifname, opts->queue, opts->disk);
+	fprintf(stderr, "receiver: dma-buf, all of its %llu bytes: %s\n", rx->dmabuf_size,
+		opts->disk);
 	return EXIT_OK;
 }
 
@@ -369,7 +337,7 @@ static int receiver_main(struct receiver *rx, const struct options *opts)
 		return EXIT_ERROR;
 	}
 	report_start(rx);
-	if (receiver_accept(rx, opts->port)) {
+	if (conns_accept(rx, opts->port)) {
 		report_stage(STAGE_CONNECTED);
 		receiver_run(rx);
 		report_stage(STAGE_STORED);
@@ -391,8 +359,9 @@ static int receiver_main(struct receiver *rx, const struct options *opts)
 int main(int argc, char **argv)
 {
 	struct options opts;
-	struct receiver rx = { .dmabuf = -1, .sock = -1, .disk.fd = -1, .ring.ring_fd = -1 };
+	struct receiver rx = { .dmabuf = -1, .disk.fd = -1, .ring.ring_fd = -1 };
 	struct piece *piece;
+	struct conn *conn;
 	int ret;
 
 	options_parse(&opts, argc, argv);
@@ -400,13 +369,13 @@ int main(int argc, char **argv)
 
 	/*
 	 * Nothing is under way any more. The ring holds the dma-buf for the NIC and
-	 * for the disk; when it is closed the queue works as before.
+	 * for the disk; when it is closed the queues work as before.
 	 */
-	if (rx.sock >= 0)
-		close(rx.sock);
+	conns_exit(&rx);
 	if (rx.ring.ring_fd >= 0)
 		loop_exit(&rx);
-	zcrx_exit(&rx);
+	for (conn = rx.conns; conn < conns_end(&rx); conn++)
+		zcrx_exit(&conn->zcrx);
 	bounce_exit(&rx);
 	disk_exit(&rx);
 	if (rx.dmabuf >= 0)

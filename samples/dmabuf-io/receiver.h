@@ -2,11 +2,12 @@
 /*
  * The parts of the receiver:
  *
- *   receiver.c	the connection, flow control, and what happens when
+ *   receiver.c	what happens when
  *   options.c	the command line
  *   report.c	what is said at the end
  *   loop.c	the io_uring: submit requests, dispatch completions
  *   area.c	allocates the dma-buf
+ *   conn.c	the connections, and how much is received at a time
  *   zcrx.c	the NIC's side: receive into the dma-buf, give buffers back
  *   disk.c	the disk's side: write from the dma-buf
  *   bounce.c	the same for pieces that are no whole disk blocks
@@ -21,10 +22,13 @@
 #include <stddef.h>
 #include <linux/types.h>
 
+#include "stream.h"
+
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr) - offsetof(type, member)))
 
 struct receiver;
+struct conn;
 
 /*
  * Every request has one of these, usually inside of something bigger, and its
@@ -34,6 +38,13 @@ struct receiver;
 struct op {
 	void (*done)(struct receiver *rx, struct op *op,
 		     const struct io_uring_cqe *cqe);
+};
+
+/* For a request that somebody waits for. */
+struct wait_op {
+	struct op	op;
+	bool		done;
+	int		res;
 };
 
 /* A part of a piece that can go to the disk as it is. */
@@ -53,16 +64,20 @@ struct piece {
 	__u64		addr;		/* in the dma-buf */
 	__u64		zcrx_off;	/* the same in the words of zcrx */
 	__u32		len;
+	struct conn	*conn;		/* that it came on */
 	unsigned int	refs;		/* writes that are still to be done */
 	struct direct_write write;
 	struct piece	*next;		/* waiting for the disk, or free */
 };
 
+/* A receive queue of the NIC and the part of the dma-buf that it receives into. */
 struct zcrx {
 	struct op	recv;
 	struct op	event;
+	unsigned int	queue;
+	__u64		area_start;	/* in the dma-buf */
+	__u64		area_size;
 	__u32		id;
-	__u64		area_token;
 	__u32		buf_size;
 	__u32		*pieces_in;	/* each buffer: those that we have of it */
 	__u64		held;		/* buffers of which we have a piece */
@@ -85,6 +100,17 @@ struct zcrx {
 	__u64		rearms;
 	__u64		enospc;
 	__u64		alloc_fails;
+};
+
+/* A TCP connection, and the queue that it arrives on. */
+struct conn {
+	unsigned int	nr;
+	int		listener;
+	int		sock;
+	__u64		received;
+	bool		eof;
+	bool		cancelled;
+	struct zcrx	zcrx;
 };
 
 struct disk {
@@ -120,19 +146,18 @@ struct bounce {
 
 struct receiver {
 	struct io_uring	ring;
-	struct zcrx	zcrx;
+	struct conn	conns[STREAM_CONNS_MAX];
+	unsigned int	nr_conns;
 	struct disk	disk;
 	struct bounce	bounce;
 
 	int		dmabuf;
 	__u64		dmabuf_size;
-	int		sock;
 
 	__u64		received;
 	__u64		outstanding;	/* received, and not yet released */
 	__u64		stored;		/* the disk has it, at least in its cache */
-	__u64		limit;		/* for outstanding */
-	bool		eof;
+	__u64		limit;		/* for what each connection has outstanding */
 	bool		failed;
 	int		signal;
 	struct piece	*free_pieces;
@@ -140,9 +165,14 @@ struct receiver {
 
 /* receiver.c */
 void fail(struct receiver *rx, const char *fmt, ...);
-void receiver_piece(struct receiver *rx, __u64 addr, __u64 zcrx_off,
-		    __u32 len);
+void receiver_piece(struct receiver *rx, struct conn *conn, __u64 addr,
+		    __u64 zcrx_off, __u32 len);
 void receiver_release(struct receiver *rx, struct piece *piece);
+
+static inline const struct conn *conns_end(const struct receiver *rx)
+{
+	return rx->conns + rx->nr_conns;
+}
 
 static inline bool receiver_stopping(const struct receiver *rx)
 {
@@ -154,19 +184,26 @@ int loop_init(struct receiver *rx, unsigned int cq_entries);
 struct io_uring_sqe *loop_sqe(struct receiver *rx, struct op *op);
 void loop_reserve(struct receiver *rx, unsigned int nr);
 int loop_run(struct receiver *rx, unsigned int timeout_ms);
+void wait_done(struct receiver *rx, struct op *op, const struct io_uring_cqe *cqe);
 void loop_exit(struct receiver *rx);
 
 /* area.c */
 int area_alloc(const char *kind, __u64 *size);
 
+/* conn.c */
+int conns_init(struct receiver *rx, unsigned int nr, unsigned int queue);
+bool conns_accept(struct receiver *rx, __u16 port);
+void conn_receive(struct receiver *rx, struct conn *conn);
+void conns_exit(struct receiver *rx);
+
 /* zcrx.c */
-int zcrx_init(struct receiver *rx, const char *ifname, unsigned int queue,
+int zcrx_init(struct receiver *rx, struct zcrx *zcrx, const char *ifname,
 	      __u32 buf_size, __u32 rq_entries);
-void zcrx_recv(struct receiver *rx, __u32 len);
-void zcrx_cancel(struct receiver *rx);
-void zcrx_return(struct receiver *rx, __u64 off);
-void zcrx_tick(struct receiver *rx);
-void zcrx_exit(struct receiver *rx);
+void zcrx_recv(struct receiver *rx, struct conn *conn, __u32 len);
+void zcrx_cancel(struct receiver *rx, struct zcrx *zcrx);
+void zcrx_return(struct receiver *rx, struct zcrx *zcrx, __u64 off);
+void zcrx_tick(struct receiver *rx, struct zcrx *zcrx);
+void zcrx_exit(struct zcrx *zcrx);
 
 /* disk.c */
 int disk_open(struct receiver *rx, const char *path, unsigned int depth);

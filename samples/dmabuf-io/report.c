@@ -28,6 +28,16 @@ struct disk_stat {
 	unsigned long long bytes;
 };
 
+struct totals {
+	__u64		pieces;
+	__u64		copied;
+	__u64		returned;
+	__u64		rearms;
+	__u64		enospc;
+	__u64		flushes;
+	__u64		alloc_fails;
+};
+
 static double stages[NR_STAGES];
 static struct disk_stat before;
 
@@ -117,10 +127,54 @@ static void put_sha256(FILE *out, const __u8 *sha256)
 	fprintf(out, "\n");
 }
 
+static __u64 copied(const struct zcrx *zcrx)
+{
+	return zcrx->kstats ? zcrx->kstats->copy_bytes : 0;
+}
+
+/* What all queues together have done. */
+static struct totals totals(const struct receiver *rx)
+{
+	struct totals sum = {};
+	const struct conn *conn;
+
+	for (conn = rx->conns; conn < conns_end(rx); conn++) {
+		sum.pieces += conn->zcrx.pieces;
+		sum.copied += copied(&conn->zcrx);
+		sum.returned += conn->zcrx.returned;
+		sum.rearms += conn->zcrx.rearms;
+		sum.enospc += conn->zcrx.enospc;
+		sum.flushes += conn->zcrx.flushes;
+		sum.alloc_fails += conn->zcrx.alloc_fails;
+	}
+	return sum;
+}
+
+static void put_queue(FILE *out, const struct conn *conn, const char *name,
+		      unsigned long long value)
+{
+	fprintf(out, "queue%u_%s=%llu\n", conn->zcrx.queue, name, value);
+}
+
+/* Of each queue, under the number that the NIC's own statistics have it by. */
+static void report_queue(FILE *out, const struct conn *conn)
+{
+	const struct zcrx *zcrx = &conn->zcrx;
+
+	put_queue(out, conn, "area_start", zcrx->area_start);
+	put_queue(out, conn, "area_size", zcrx->area_size);
+	put_queue(out, conn, "buffer_size", zcrx->buf_size);
+	put_queue(out, conn, "bytes_received", conn->received);
+	put_queue(out, conn, "bytes_copied_rx", copied(zcrx));
+	put_queue(out, conn, "pieces", zcrx->pieces);
+	put_queue(out, conn, "pieces_recycled", zcrx->returned);
+}
+
 static void report_to(FILE *out, struct receiver *rx, const struct stream_trailer *trailer)
 {
 	struct disk_stat after = disk_stat(rx);
-	const struct zcrx *zcrx = &rx->zcrx;
+	struct totals sum = totals(rx);
+	const struct conn *conn;
 
 	put(out, "bytes_received", rx->received);
 	put(out, "bytes_stored", rx->stored);
@@ -128,14 +182,15 @@ static void report_to(FILE *out, struct receiver *rx, const struct stream_traile
 	put_sha256(out, trailer->sha256);
 
 	/* the receive path */
-	put(out, "pieces", zcrx->pieces);
-	put(out, "bytes_copied_rx", zcrx->kstats ? zcrx->kstats->copy_bytes : 0);
-	put(out, "pieces_recycled", zcrx->returned);
-	put(out, "buffer_size", zcrx->buf_size);
-	put(out, "receive_requests", zcrx->rearms);
-	put(out, "cq_full", zcrx->enospc);
-	put(out, "refill_flushes", zcrx->flushes);
-	put(out, "alloc_fail_events", zcrx->alloc_fails);
+	put(out, "pieces", sum.pieces);
+	put(out, "bytes_copied_rx", sum.copied);
+	put(out, "pieces_recycled", sum.returned);
+	put(out, "receive_requests", sum.rearms);
+	put(out, "cq_full", sum.enospc);
+	put(out, "refill_flushes", sum.flushes);
+	put(out, "alloc_fail_events", sum.alloc_fails);
+	for (conn = rx->conns; conn < conns_end(rx); conn++)
+		report_queue(out, conn);
 
 	/* the storage path */
 	put(out, "writes", rx->disk.writes);
@@ -155,25 +210,27 @@ static void report_to(FILE *out, struct receiver *rx, const struct stream_traile
 
 static void report_human(struct receiver *rx, const struct stream_trailer *trailer)
 {
-	const struct zcrx *zcrx = &rx->zcrx;
+	struct totals sum = totals(rx);
 	unsigned long long received = rx->received;
 	__u64 file_size = le64toh(trailer->file_size);
 	double seconds = between(STAGE_FIRST_BYTE, STAGE_STORED);
+	const struct conn *conn;
 
 	printf("received  %llu bytes in %llu pieces, %.1f s, %.1f MiB/s\n", received,
-	       zcrx->pieces, seconds,
-	       seconds > 0 ? received / seconds / (1 << 20) : 0);
+	       sum.pieces, seconds, seconds > 0 ? received / seconds / (1 << 20) : 0);
+	for (conn = rx->conns; conn < conns_end(rx); conn++)
+		printf("  queue %u: %llu bytes in %llu pieces\n", conn->zcrx.queue,
+		       conn->received, conn->zcrx.pieces);
 	printf("stored    %llu bytes by %llu writes from the dma-buf (%llu were partial)\n",
 	       rx->disk.direct_bytes, rx->disk.writes,
 	       rx->disk.partial);
 	printf("copied    %llu bytes while receiving, %llu bytes of unaligned pieces\n",
-	       (zcrx->kstats ? zcrx->kstats->copy_bytes : 0),
-	       rx->bounce.bytes);
+	       sum.copied, rx->bounce.bytes);
 	printf("recycled  %llu pieces, refill ring full %llu times\n",
-	       zcrx->returned, zcrx->flushes);
+	       sum.returned, sum.flushes);
 	printf("receive   %llu requests, %llu ended by a full completion queue\n",
-	       zcrx->rearms, zcrx->enospc);
-	printf("NIC       found no buffer %llu times\n", zcrx->alloc_fails);
+	       sum.rearms, sum.enospc);
+	printf("NIC       found no buffer %llu times\n", sum.alloc_fails);
 	if (!receiver_stopping(rx))
 		printf("file      %llu bytes, check with: head -c %llu %s | sha256sum\n",
 		       file_size, file_size, rx->disk.path);

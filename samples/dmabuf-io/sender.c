@@ -45,6 +45,8 @@ static const char usage[] =
 "Send FILE to the receiver at ADDRESS (IPv4 or IPv6) and wait until it is on the disk there.\n"
 "\n"
 "  -p, --port=PORT      the receiver's port (default 5555)\n"
+"  -c, --connections=N  send over N connections at once, to N ports from that one on;\n"
+"                       as many as the receiver has queues (default 1, at most 16)\n"
 "  -m, --segment=BYTES  payload per TCP segment (default: the largest multiple of\n"
 "                       4096, or else of 512, that the route allows; 0: leave it to TCP)\n"
 "  -w, --wait=SECONDS   keep trying to connect for so long (default 0)\n"
@@ -59,6 +61,11 @@ struct address {
 		struct sockaddr_in6	v6;
 	};
 	socklen_t	len;
+};
+
+struct conns {
+	unsigned int	nr;
+	int		socks[STREAM_CONNS_MAX];
 };
 
 static double now(void)
@@ -240,6 +247,16 @@ static int connect_to(const char *text, __u16 port, long segment, double patienc
 	}
 }
 
+/* In the order of the ports, so that the receiver knows which one is which. */
+static void connect_all(struct conns *conns, const char *text, __u16 port, long segment,
+			double patience)
+{
+	unsigned int i;
+
+	for (i = 0; i < conns->nr; i++)
+		conns->socks[i] = connect_to(text, port + i, segment, patience);
+}
+
 /*
  * How many of @len bytes to send now: whole segments that fit into the receiver's
  * window. Waits for the first one; but should the window be smaller than that even
@@ -309,23 +326,31 @@ static void read_stream(int fd, const struct stream_trailer *trailer, char *buf,
 	}
 }
 
-static void send_stream(int sock, int fd, const struct stream_trailer *trailer)
+/*
+ * One record after the other, each on the connection that its stripe is for. While
+ * this waits for the window of one connection, what the others have got is on its way.
+ */
+static void send_stream(const struct conns *conns, int fd, const struct stream_trailer *trailer)
 {
-	__u64 total = le64toh(trailer->stream_size), pos;
-	size_t record = record_size(sock), len;
+	__u64 total = le64toh(trailer->stream_size), pos, together;
+	size_t record = record_size(conns->socks[0]), len;
 	static char buf[RECORD_MAX];
+	unsigned int i;
 
 	for (pos = 0; pos < total; pos += len) {
 		progress("sent", pos, total);
 		len = total - pos < record ? total - pos : record;
+		together = stream_contiguous(pos, conns->nr);
+		len = len < together ? len : together;
 		read_stream(fd, trailer, buf, len, pos);
-		send_record(sock, buf, len);
+		send_record(conns->socks[stream_conn(pos, conns->nr)], buf, len);
 	}
-	if (shutdown(sock, SHUT_WR))
-		die("shutdown");
+	for (i = 0; i < conns->nr; i++)
+		if (shutdown(conns->socks[i], SHUT_WR))
+			die("shutdown");
 }
 
-static __u64 receive_reply(int sock)
+static void receive_reply(int sock, __u64 total)
 {
 	struct stream_reply reply;
 	ssize_t ret;
@@ -337,18 +362,23 @@ static __u64 receive_reply(int sock)
 		fprintf(stderr, "sender: the receiver gave up before everything was on its disk\n");
 		exit(1);
 	}
-	return le64toh(reply.stored);
+	if (le64toh(reply.stored) != total) {
+		fprintf(stderr, "sender: the receiver stored %llu bytes of %llu\n",
+			(unsigned long long)le64toh(reply.stored), total);
+		exit(1);
+	}
 }
 
-static long parse_number(const char *name, const char *arg, long max)
+static long parse_number(const char *name, const char *arg, long min, long max)
 {
 	char *end;
 	long val;
 
 	errno = 0;
 	val = strtol(arg, &end, 0);
-	if (errno || end == arg || *end || val < 0 || val > max) {
-		fprintf(stderr, "sender: --%s=%s: not a number from 0 to %ld\n", name, arg, max);
+	if (errno || end == arg || *end || val < min || val > max) {
+		fprintf(stderr, "sender: --%s=%s: not a number from %ld to %ld\n", name, arg,
+			min, max);
 		exit(2);
 	}
 	return val;
@@ -358,6 +388,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "port", required_argument, NULL, 'p' },
+		{ "connections", required_argument, NULL, 'c' },
 		{ "segment", required_argument, NULL, 'm' },
 		{ "wait", required_argument, NULL, 'w' },
 		{ "help", no_argument, NULL, 'h' },
@@ -366,20 +397,25 @@ int main(int argc, char **argv)
 	struct stream_trailer trailer = { .magic = {} };
 	long segment = -1, patience = 0, port = STREAM_PORT;
 	double start, hashed, connected, stored;
-	__u64 size, reply, total;
+	struct conns conns = { .nr = 1 };
+	__u64 size, total;
 	struct stat st;
-	int opt, fd, sock, i;
+	unsigned int i;
+	int opt, fd;
 
-	while ((opt = getopt_long(argc, argv, "p:m:w:h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "p:c:m:w:h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'p':
-			port = parse_number("port", optarg, 65535);
+			port = parse_number("port", optarg, 1, 65535);
+			break;
+		case 'c':
+			conns.nr = parse_number("connections", optarg, 1, STREAM_CONNS_MAX);
 			break;
 		case 'm':
-			segment = parse_number("segment", optarg, 32767 - 12);
+			segment = parse_number("segment", optarg, 0, 32767 - 12);
 			break;
 		case 'w':
-			patience = parse_number("wait", optarg, 86400);
+			patience = parse_number("wait", optarg, 0, 86400);
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -391,6 +427,10 @@ int main(int argc, char **argv)
 	}
 	if (argc - optind != 2) {
 		fputs(usage, stderr);
+		return 2;
+	}
+	if (port + conns.nr - 1 > 65535) {
+		fprintf(stderr, "sender: no %u ports from %ld on\n", conns.nr, port);
 		return 2;
 	}
 
@@ -412,21 +452,18 @@ int main(int argc, char **argv)
 	trailer.stream_size = htole64(total);
 
 	signal(SIGPIPE, SIG_IGN);
-	sock = connect_to(argv[optind], port, segment, patience);
+	connect_all(&conns, argv[optind], port, segment, patience);
 	connected = now();
-	fprintf(stderr, "sender: %llu bytes to %s, %u bytes per segment\n",
-		total, argv[optind], segment_of_socket(sock));
-	send_stream(sock, fd, &trailer);
-	reply = receive_reply(sock);
+	fprintf(stderr, "sender: %llu bytes to %s, %u bytes per segment, %u connection%s\n",
+		total, argv[optind], segment_of_socket(conns.socks[0]), conns.nr,
+		conns.nr == 1 ? "" : "s");
+	send_stream(&conns, fd, &trailer);
+	for (i = 0; i < conns.nr; i++)
+		receive_reply(conns.socks[i], total);
 	stored = now();
-	if (reply != total) {
-		fprintf(stderr, "sender: the receiver stored %llu bytes of %llu\n",
-			reply, total);
-		return 1;
-	}
 
 	printf("sha256  ");
-	for (i = 0; i < 32; i++)
+	for (i = 0; i < sizeof(trailer.sha256); i++)
 		printf("%02x", trailer.sha256[i]);
 	printf("\nsent    %llu bytes, %llu of them the file\n", total, size);
 	printf("time    %.2f s to hash, %.2f s until all of it was on the receiver's disk\n",

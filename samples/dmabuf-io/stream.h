@@ -13,6 +13,13 @@
  * The padding keeps the end of the stream a whole number of disk blocks, for the
  * same reason that the sender chooses segments that are whole blocks: what comes
  * in pieces that a disk can't write needs help from the CPU (see bounce.c).
+ *
+ * A stream can be spread over several connections, like a volume over several
+ * disks: it is cut into stripes, and of n connections each one carries every n-th.
+ * So the receiver knows where everything belongs without knowing how much there is:
+ *
+ *   connection 0   stripe 0 | stripe 2 | stripe 4 ...
+ *   connection 1   stripe 1 | stripe 3 ...
  */
 #ifndef STREAM_H
 #define STREAM_H
@@ -21,7 +28,9 @@
 #include <linux/types.h>
 
 #define STREAM_ALIGN	4096ULL
-#define STREAM_PORT	5555
+#define STREAM_STRIPE	(64 * STREAM_ALIGN)
+#define STREAM_CONNS_MAX 16
+#define STREAM_PORT	5555		/* of connection 0, the others have the next ones */
 #define STREAM_MAGIC	"dmabuf-io-sample"
 
 /* All numbers are little endian. */
@@ -46,6 +55,39 @@ static_assert(sizeof(struct stream_trailer) == STREAM_ALIGN, "one block");
 static inline __u64 stream_padding(__u64 file_size)
 {
 	return -file_size & (STREAM_ALIGN - 1);
+}
+
+/* Which connection carries the byte at @pos of the stream. */
+static inline unsigned int stream_conn(__u64 pos, unsigned int conns)
+{
+	return pos / STREAM_STRIPE % conns;
+}
+
+/* Where in the stream the byte at @off of connection @conn is. */
+static inline __u64 stream_pos(__u64 off, unsigned int conn, unsigned int conns)
+{
+	return (off / STREAM_STRIPE * conns + conn) * STREAM_STRIPE + off % STREAM_STRIPE;
+}
+
+/*
+ * How many bytes from @pos of the stream on, or of a connection, are together in the
+ * other one as well.
+ */
+static inline __u64 stream_contiguous(__u64 pos, unsigned int conns)
+{
+	return conns == 1 ? ~0ULL : STREAM_STRIPE - pos % STREAM_STRIPE;
+}
+
+/* How much of a stream of @size bytes connection @conn carries. */
+static inline __u64 stream_share(__u64 size, unsigned int conn, unsigned int conns)
+{
+	__u64 rest = size % (conns * STREAM_STRIPE), before = conn * STREAM_STRIPE;
+	__u64 share = size / (conns * STREAM_STRIPE) * STREAM_STRIPE;
+
+	if (rest <= before)
+		return share;
+	rest -= before;
+	return share + (rest < STREAM_STRIPE ? rest : STREAM_STRIPE);
 }
 
 #endif

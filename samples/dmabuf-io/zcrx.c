@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The NIC's side of the receiver. The receive queue of the NIC gets its buffers
- * from the dma-buf (the "area"). A receive request does not return data but says
- * for each piece of the stream where in the area it is. Each of these is to be
- * given back through the refill ring, from where the NIC takes it again.
+ * The NIC's side of the receiver. A receive queue of the NIC gets its buffers from
+ * a part of the dma-buf (the "area"), which it is the only owner of. A receive
+ * request does not return data but says for each piece of the stream where in the
+ * area it is. Each of these is to be given back through the refill ring, from where
+ * the NIC takes it again. With several queues each one has an area and a refill ring
+ * of its own, all in one ring.
  *
  * See Documentation/networking/iou-zcrx.rst.
  */
@@ -18,6 +20,7 @@
 #include "receiver.h"
 
 #define BUF_SIZE_AUTO_MAX	65536
+#define RQ_MAX			32768
 
 /*
  * The refill ring is memory that we allocate and the kernel uses. Behind it is
@@ -41,10 +44,9 @@ static int zcrx_alloc_region(struct zcrx *zcrx)
 	return 0;
 }
 
-static int zcrx_register(struct receiver *rx, unsigned int ifindex,
-			 unsigned int queue, __u32 buf_size)
+static int zcrx_register(struct receiver *rx, struct zcrx *zcrx,
+			 unsigned int ifindex, __u32 buf_size)
 {
-	struct zcrx *zcrx = &rx->zcrx;
 	struct zcrx_event_desc event = {
 		.user_data = (uintptr_t)&zcrx->event,
 		.type_mask = 1U << ZCRX_EVENT_ALLOC_FAIL,
@@ -52,7 +54,8 @@ static int zcrx_register(struct receiver *rx, unsigned int ifindex,
 		.stats_offset = zcrx->region_size - sizeof(struct zcrx_stats),
 	};
 	struct io_uring_zcrx_area_reg area = {
-		.len = rx->dmabuf_size,
+		.addr = zcrx->area_start,
+		.len = zcrx->area_size,
 		.flags = IORING_ZCRX_AREA_DMABUF,
 		.dmabuf_fd = rx->dmabuf,
 	};
@@ -63,7 +66,7 @@ static int zcrx_register(struct receiver *rx, unsigned int ifindex,
 	};
 	struct io_uring_zcrx_ifq_reg reg = {
 		.if_idx = ifindex,
-		.if_rxq = queue,
+		.if_rxq = zcrx->queue,
 		.rq_entries = zcrx->rq_entries,
 		.area_ptr = (uintptr_t)&area,
 		.region_ptr = (uintptr_t)&region,
@@ -78,7 +81,6 @@ static int zcrx_register(struct receiver *rx, unsigned int ifindex,
 		return ret;
 
 	zcrx->id = reg.zcrx_id;
-	zcrx->area_token = area.rq_area_token;
 	zcrx->buf_size = reg.rx_buf_len;
 	zcrx->rq_entries = reg.rq_entries;
 	zcrx->rq_head = (__u32 *)(base + reg.offsets.head);
@@ -100,7 +102,7 @@ static const char *zcrx_hint(int err)
 		return "does the kernel have zcrx, and has the NIC header split on? (--help)";
 	case EEXIST:
 	case EBUSY:
-		return "the queue has a memory provider or an XDP program";
+		return "the queue has a memory provider or an XDP program, or the dma-buf an owner";
 	case ERANGE:
 		return "no such queue, or the memory is in pieces smaller than a buffer";
 	case EPERM:
@@ -115,22 +117,22 @@ static void zcrx_event_done(struct receiver *rx, struct op *op,
 			    const struct io_uring_cqe *cqe);
 
 /**
- * zcrx_init() - let a receive queue of the NIC use the dma-buf
+ * zcrx_init() - let a receive queue of the NIC use its part of the dma-buf
  * @rx: the receiver, its ring and dma-buf exist
+ * @zcrx: the queue; until the ring is closed all of its TCP payload goes to the
+ *	  dma-buf
  * @ifname: the NIC
- * @queue: the queue; until zcrx_exit() all of its TCP payload goes to the dma-buf
  * @buf_size: size of a receive buffer, 0 to find the largest that is possible
- * @rq_entries: size of the refill ring
+ * @rq_entries: size of the refill ring, 0 for as many as there can be buffers
  *
  * Large buffers make less work: an aggregated packet is one piece. The driver has
  * to support them, and the dma-buf must not be scattered in smaller pieces.
  *
  * Return: 0, or a negative number on failure.
  */
-int zcrx_init(struct receiver *rx, const char *ifname, unsigned int queue,
+int zcrx_init(struct receiver *rx, struct zcrx *zcrx, const char *ifname,
 	      __u32 buf_size, __u32 rq_entries)
 {
-	struct zcrx *zcrx = &rx->zcrx;
 	unsigned int ifindex = if_nametoindex(ifname);
 	__u32 page = sysconf(_SC_PAGESIZE);
 	__u32 try = buf_size ? buf_size : BUF_SIZE_AUTO_MAX;
@@ -138,6 +140,8 @@ int zcrx_init(struct receiver *rx, const char *ifname, unsigned int queue,
 
 	zcrx->recv.done = zcrx_recv_done;
 	zcrx->event.done = zcrx_event_done;
+	if (!rq_entries)
+		rq_entries = zcrx->area_size / page < RQ_MAX ? zcrx->area_size / page : RQ_MAX;
 	/* The kernel would round it up, and then the region would be too small. */
 	zcrx->rq_entries = 1;
 	while (zcrx->rq_entries < rq_entries)
@@ -151,32 +155,35 @@ int zcrx_init(struct receiver *rx, const char *ifname, unsigned int queue,
 		goto err;
 
 	/* Fewer than 64 large buffers would make the flow stop and go. */
-	while (!buf_size && try > page && rx->dmabuf_size / try < 64)
+	while (!buf_size && try > page && zcrx->area_size / try < 64)
 		try /= 2;
 	for (;;) {
-		ret = zcrx_register(rx, ifindex, queue, try);
+		ret = zcrx_register(rx, zcrx, ifindex, try);
 		if (!ret || buf_size || try <= page ||
 		    (ret != -ERANGE && ret != -EOPNOTSUPP && ret != -EINVAL))
 			break;
 		try /= 2;
 	}
 	if (!ret) {
-		zcrx->pieces_in = calloc(rx->dmabuf_size / zcrx->buf_size,
+		zcrx->pieces_in = calloc(zcrx->area_size / zcrx->buf_size,
 					 sizeof(*zcrx->pieces_in));
 		ret = zcrx->pieces_in ? 0 : -ENOMEM;
 	}
 	if (ret)
 		goto err;
+	fprintf(stderr, "receiver: dma-buf, %llu bytes from %llu: %s queue %u, buffers of %u\n",
+		zcrx->area_size, zcrx->area_start, ifname, zcrx->queue, zcrx->buf_size);
 	return 0;
 err:
 	fprintf(stderr, "receiver: zcrx on %s queue %u: %s\nreceiver: %s\n",
-		ifname, queue, strerror(-ret), zcrx_hint(-ret));
+		ifname, zcrx->queue, strerror(-ret), zcrx_hint(-ret));
 	return ret;
 }
 
 /**
  * zcrx_recv() - receive some more of the stream
  * @rx: the receiver
+ * @conn: the connection that it comes on
  * @len: receive so many bytes and then stop
  *
  * Without @len the request would go on for ever, and when the disk is slow the
@@ -184,12 +191,12 @@ err:
  * have room for. What is not asked for stays in the socket's queue, and when that
  * is full TCP tells the sender to wait.
  */
-void zcrx_recv(struct receiver *rx, __u32 len)
+void zcrx_recv(struct receiver *rx, struct conn *conn, __u32 len)
 {
-	struct zcrx *zcrx = &rx->zcrx;
+	struct zcrx *zcrx = &conn->zcrx;
 	struct io_uring_sqe *sqe = loop_sqe(rx, &zcrx->recv);
 
-	io_uring_prep_rw(IORING_OP_RECV_ZC, sqe, rx->sock, NULL, len, 0);
+	io_uring_prep_rw(IORING_OP_RECV_ZC, sqe, conn->sock, NULL, len, 0);
 	sqe->ioprio = IORING_RECV_MULTISHOT;
 	sqe->zcrx_ifq_idx = zcrx->id;
 	zcrx->armed = true;
@@ -197,16 +204,16 @@ void zcrx_recv(struct receiver *rx, __u32 len)
 	zcrx->rearms++;
 }
 
-static void zcrx_recv_ended(struct receiver *rx, int res)
+static void zcrx_recv_ended(struct receiver *rx, struct conn *conn, int res)
 {
-	struct zcrx *zcrx = &rx->zcrx;
+	struct zcrx *zcrx = &conn->zcrx;
 
 	zcrx->armed = false;
 	switch (res) {
 	case 0:
 		/* Either we have got what we asked for, or there is no more. */
 		if (zcrx->armed_left)
-			rx->eof = true;
+			conn->eof = true;
 		return;
 	case -ENOSPC:
 		/* No place in the completion queue; now there is. */
@@ -225,11 +232,11 @@ static void zcrx_recv_ended(struct receiver *rx, int res)
 		 * Payload that is not in the area can't be received: the kernel
 		 * would have to copy it to memory that it can't reach.
 		 */
-		fail(rx, "receive: %s: payload outside of the area: is it the right queue?",
-		     strerror(-res));
+		fail(rx, "receive: %s: payload outside of the area: did it come on queue %u?",
+		     strerror(-res), zcrx->queue);
 		return;
 	}
-	fail(rx, "receive: %s", strerror(-res));
+	fail(rx, "receive on queue %u: %s", zcrx->queue, strerror(-res));
 }
 
 static void zcrx_recv_done(struct receiver *rx, struct op *op,
@@ -237,25 +244,28 @@ static void zcrx_recv_done(struct receiver *rx, struct op *op,
 {
 	const struct io_uring_zcrx_cqe *zcqe =
 		(const struct io_uring_zcrx_cqe *)(cqe + 1);
-	struct zcrx *zcrx = &rx->zcrx;
+	struct conn *conn = container_of(op, struct conn, zcrx.recv);
+	struct zcrx *zcrx = &conn->zcrx;
+	__u64 off;
 
 	/* The last one of a request carries no data. */
 	if (!(cqe->flags & IORING_CQE_F_MORE)) {
-		zcrx_recv_ended(rx, cqe->res);
+		zcrx_recv_ended(rx, conn, cqe->res);
 		return;
 	}
+	off = zcqe->off & ~IORING_ZCRX_AREA_MASK;
 	zcrx->pieces++;
-	if (!zcrx->pieces_in[(zcqe->off & ~IORING_ZCRX_AREA_MASK) / zcrx->buf_size]++)
+	if (!zcrx->pieces_in[off / zcrx->buf_size]++)
 		zcrx->held++;
 	zcrx->armed_left -= cqe->res;
-	receiver_piece(rx, zcqe->off & ~IORING_ZCRX_AREA_MASK, zcqe->off, cqe->res);
+	receiver_piece(rx, conn, zcrx->area_start + off, zcqe->off, cqe->res);
 }
 
 /* The NIC has found no free buffer and has dropped a packet. */
 static void zcrx_event_done(struct receiver *rx, struct op *op,
 			    const struct io_uring_cqe *cqe)
 {
-	struct zcrx *zcrx = &rx->zcrx;
+	struct zcrx *zcrx = container_of(op, struct zcrx, event);
 
 	if (cqe->res == ZCRX_EVENT_ALLOC_FAIL) {
 		zcrx->alloc_fails++;
@@ -263,38 +273,39 @@ static void zcrx_event_done(struct receiver *rx, struct op *op,
 	}
 }
 
-static int zcrx_ctrl(struct receiver *rx, struct zcrx_ctrl *ctrl)
+static int zcrx_ctrl(struct receiver *rx, const struct zcrx *zcrx,
+		     struct zcrx_ctrl *ctrl)
 {
-	ctrl->zcrx_id = rx->zcrx.id;
+	ctrl->zcrx_id = zcrx->id;
 	return io_uring_register(rx->ring.ring_fd, IORING_REGISTER_ZCRX_CTRL, ctrl, 0);
 }
 
 /* An event comes once until it is armed again; once per tick is enough. */
-void zcrx_tick(struct receiver *rx)
+void zcrx_tick(struct receiver *rx, struct zcrx *zcrx)
 {
 	struct zcrx_ctrl ctrl = {
 		.op = ZCRX_CTRL_ARM_EVENT,
 		.zc_arm_event.event_type = ZCRX_EVENT_ALLOC_FAIL,
 	};
 
-	if (rx->zcrx.alloc_fail) {
-		rx->zcrx.alloc_fail = false;
-		zcrx_ctrl(rx, &ctrl);
+	if (zcrx->alloc_fail) {
+		zcrx->alloc_fail = false;
+		zcrx_ctrl(rx, zcrx, &ctrl);
 	}
 }
 
 /**
  * zcrx_return() - give a piece back to the NIC
  * @rx: the receiver
+ * @zcrx: the queue that it came from
  * @off: as it came with the completion
  *
  * As many times as pieces came, even if several are in one buffer: the kernel
  * counts.
  */
-void zcrx_return(struct receiver *rx, __u64 off)
+void zcrx_return(struct receiver *rx, struct zcrx *zcrx, __u64 off)
 {
 	struct zcrx_ctrl flush = { .op = ZCRX_CTRL_FLUSH_RQ };
-	struct zcrx *zcrx = &rx->zcrx;
 	struct io_uring_zcrx_rqe *rqe;
 	__u32 tail = *zcrx->rq_tail;
 	int ret;
@@ -307,7 +318,7 @@ void zcrx_return(struct receiver *rx, __u64 off)
 	 * full before that, ask it to look now.
 	 */
 	if (tail - io_uring_smp_load_acquire(zcrx->rq_head) >= zcrx->rq_entries) {
-		ret = zcrx_ctrl(rx, &flush);
+		ret = zcrx_ctrl(rx, zcrx, &flush);
 		zcrx->flushes++;
 		if (ret || tail - io_uring_smp_load_acquire(zcrx->rq_head) >=
 			   zcrx->rq_entries) {
@@ -326,15 +337,15 @@ void zcrx_return(struct receiver *rx, __u64 off)
 }
 
 /* How the cancellation went is of no interest, zcrx_recv_done() will be told. */
-void zcrx_cancel(struct receiver *rx)
+void zcrx_cancel(struct receiver *rx, struct zcrx *zcrx)
 {
-	io_uring_prep_cancel(loop_sqe(rx, NULL), &rx->zcrx.recv, 0);
+	io_uring_prep_cancel(loop_sqe(rx, NULL), &zcrx->recv, 0);
 }
 
 /* Call after loop_exit(): the kernel uses the region as long as the ring exists. */
-void zcrx_exit(struct receiver *rx)
+void zcrx_exit(struct zcrx *zcrx)
 {
-	if (rx->zcrx.region)
-		munmap(rx->zcrx.region, rx->zcrx.region_size);
-	free(rx->zcrx.pieces_in);
+	if (zcrx->region)
+		munmap(zcrx->region, zcrx->region_size);
+	free(zcrx->pieces_in);
 }
