@@ -8,9 +8,8 @@ Two linked netdevsim interfaces, each in a network namespace of its own:
   namespace tx: interface tx0, 192.0.2.2, 2001:db8::2
 
 `up` makes them (again, if they are there), `down` removes them, `stats` prints the
-statistics of rx0.  Programs are run there with `ip netns exec rx PROGRAM`.  What
-ethtool is used for otherwise is done here by netlink, since header split cannot be
-set by the ethtool of every system.
+statistics of rx0.  Programs are run there with `ip netns exec rx PROGRAM`.  Header
+split is set by netlink, since the ethtool of not every system can do that.
 """
 import array
 import ctypes
@@ -156,6 +155,15 @@ def down():
             write(f"{BUS}/del_device", str(number))
         if os.path.exists(f"/run/netns/{name}"):
             run("ip", "netns", "del", name)
+
+
+def steer(first_queue, ports):
+    """The flow to each of these ports arrives on a queue of its own, all else on the others."""
+    ethtool = ("ip", "netns", "exec", "rx", "ethtool")
+    interface = ENDS["rx"][1]
+    run(*ethtool, "-X", interface, "equal", str(first_queue))
+    for queue, port in enumerate(ports, first_queue):
+        run(*ethtool, "-N", interface, "flow-type", "tcp4", "dst-port", str(port), "action", str(queue))
 
 
 def move(number, namespace, interface):

@@ -25,11 +25,12 @@ MIB = 1 << 20
 class Case(demo.Demo):
     """One transfer.  What differs from the demo is said by the subclass."""
     options = {}        # of demo.py
+    count = 1           # of queues
     shape = ()          # arguments of `tc qdisc ... netem` for the sender's side
     status = 0          # of the receiver
 
     def __init__(self, programs, path):
-        super().__init__({**demo.DEFAULTS, "--limit": "120", **self.options}, programs, path)
+        super().__init__({**demo.DEFAULTS, "--limit": "120", **self.options}, programs, path, self.count)
 
     def prepare(self):
         for side, interface in (("rx", "rx0"), ("tx", "tx0")):
@@ -37,9 +38,9 @@ class Case(demo.Demo):
         if self.shape:
             netsim.run("ip", "netns", "exec", "tx", "tc", "qdisc", "replace", "dev", "tx0", "root",
                        "netem", "limit", "10000", *self.shape)
-        self.stats = netsim.stats()
+        super().prepare()
 
-    def table(self):
+    def show(self):
         shown = ("bytes_received", "pieces", "receive_requests", "cq_full", "refill_flushes",
                  "alloc_fail_events", "writes", "fragments", "bytes_copied_disk", "time_receive")
         print("# " + " ".join(f"{name}={self.report[name]}" for name in shown), flush=True)
@@ -49,15 +50,16 @@ class Case(demo.Demo):
         raise NotImplementedError
 
     def clean_up(self):
-        for program in self.programs:
-            program.stop()
+        super().clean_up()
         if self.shape:
             netsim.run("ip", "netns", "exec", "tx", "tc", "qdisc", "del", "dev", "tx0", "root")
 
     def check(self):
         """The problems, as text."""
         try:
-            return self.run() + self.taken()
+            problems = self.run()
+            self.show()
+            return problems + self.taken()
         except (demo.DemoError, netsim.NetsimError, OSError, KeyError) as error:
             return [f"{type(error).__name__}: {error}"]
         finally:
@@ -110,10 +112,10 @@ class Loss(Case):
 
     def prepare(self):
         super().prepare()
-        self.before = self.retransmitted()
+        self.retransmitted_before = self.retransmitted()
 
     def taken(self):
-        return [] if self.retransmitted() > self.before else ["nothing had to be sent again"]
+        return [] if self.retransmitted() > self.retransmitted_before else ["nothing had to be sent again"]
 
 
 class SlowDisk(Case):
@@ -150,7 +152,6 @@ class Interrupted(Case):
             self.error = str(error)
         else:
             return ["it went on to the end"]
-        self.table()
         return []
 
     def taken(self):
@@ -200,7 +201,7 @@ def main(argv):
         file.write("4")
     with tempfile.TemporaryDirectory() as directory:
         path = payload(directory)
-        netsim.up()
+        demo.network(int(demo.DEFAULTS["--mtu"]))
         for number, case in enumerate(cases, 1):
             problems = case(argv[1], path).check()
             for problem in problems:
