@@ -169,6 +169,16 @@ class Interrupted(Case):
         return problems
 
 
+class TwoQueuesSlowDisk(SlowDisk):
+    """two queues with a half of the memory each: both streams wait for the disk and nothing is dropped"""
+    count = 2
+
+
+class TwoQueuesInterrupted(Interrupted):
+    """SIGINT half way, with two queues"""
+    count = 2
+
+
 class AfterAll(Case):
     """and once more, the smooth way, with huge pages"""
     options = {"--area": "udmabuf-huge", "--size": "4M"}
@@ -177,7 +187,8 @@ class AfterAll(Case):
         return [] if self.number("cq_full") + self.number("fragments") == 0 else ["it was not smooth"]
 
 
-CASES = (CompletionQueueFull, RefillRingFull, OddSegments, Loss, SlowDisk, Interrupted, AfterAll)
+CASES = (CompletionQueueFull, RefillRingFull, OddSegments, Loss, SlowDisk, TwoQueuesSlowDisk, Interrupted,
+         TwoQueuesInterrupted, AfterAll)
 
 
 def payload(directory):
