@@ -44,6 +44,12 @@
 
 static struct workqueue_struct *blk_dmabuf_wq;
 
+/*
+ * A stacked device that is being suspended, or its array reconfigured, waits for
+ * parked bios, and who has the reservation lock may be waiting for that device.
+ */
+#define PARKED_TIMEOUT	(30 * HZ)
+
 static struct blk_dmabuf *bio_dmabuf(const struct bio *bio)
 {
 	return container_of((const struct bio_vec (*)[])bio->bi_io_vec,
@@ -62,10 +68,11 @@ static struct blk_dmabuf_att *blk_dmabuf_att_get_noio(struct blk_dmabuf *db,
 }
 
 /* Make a mapping, for requests that are submitted before it is let go */
-static int blk_dmabuf_att_map_hold(struct blk_dmabuf_att *att)
+static int blk_dmabuf_att_map_hold(struct blk_dmabuf_att *att,
+				   unsigned long timeout)
 {
 	unsigned int noio = memalloc_noio_save();
-	int ret = dma_buf_importer_map_hold(&att->imp);
+	int ret = dma_buf_importer_map_hold(&att->imp, timeout);
 
 	memalloc_noio_restore(noio);
 	return ret;
@@ -80,7 +87,7 @@ static struct blk_dmabuf_att *blk_dmabuf_map_hold(struct blk_dmabuf *db,
 
 	if (IS_ERR(att))
 		return att;
-	ret = blk_dmabuf_att_map_hold(att);
+	ret = blk_dmabuf_att_map_hold(att, 0);
 	if (ret) {
 		blk_dmabuf_att_put(att);
 		return ERR_PTR(ret);
@@ -189,9 +196,31 @@ static int map_error(int error)
 	return error == -EAGAIN ? -EIO : error;
 }
 
-static void bio_dmabuf_fail(struct bio *bio, int error)
+/*
+ * Stacking drivers must tell apart who is at fault: a mirror is not to be degraded
+ * because an exporter has revoked a buffer.  See bio_dmabuf_error().
+ */
+static blk_status_t map_error_status(int error)
 {
-	bio_endio_status(bio, errno_to_blk_status(map_error(error)));
+	switch (error) {
+	case -EOPNOTSUPP:
+		return BLK_STS_NOTSUPP;
+	case -ENOMEM:
+		return BLK_STS_RESOURCE;
+	case -EINVAL:
+		return BLK_STS_INVAL;
+	default:
+		return BLK_STS_OFFLINE;
+	}
+}
+
+static void bio_dmabuf_fail(struct bio *bio, struct blk_dmabuf_dev *ddev,
+			    int error)
+{
+	if (ddev && READ_ONCE(ddev->dead))
+		bio_io_error(bio);
+	else
+		bio_endio_status(bio, map_error_status(error));
 }
 
 /* The mapping may be refused, and it may have to wait for the exporter. */
@@ -209,9 +238,9 @@ void blk_dmabuf_map_work(struct work_struct *work)
 	spin_unlock_irq(&att->parked_lock);
 
 	while ((bio = bio_list_pop(&bios))) {
-		ret = blk_dmabuf_att_map_hold(att);
+		ret = blk_dmabuf_att_map_hold(att, PARKED_TIMEOUT);
 		if (ret) {
-			bio_dmabuf_fail(bio, ret);
+			bio_dmabuf_fail(bio, att->ddev, ret);
 			continue;
 		}
 		submit_bio_noacct_nocheck(bio, false);
@@ -228,7 +257,7 @@ static void blk_dmabuf_unpark_bio(struct blk_dmabuf *db, struct bio *bio)
 
 	att = ddev ? blk_dmabuf_att_get_noio(db, ddev) : ERR_PTR(-EOPNOTSUPP);
 	if (IS_ERR(att)) {
-		bio_dmabuf_fail(bio, PTR_ERR(att));
+		bio_dmabuf_fail(bio, ddev, PTR_ERR(att));
 		return;
 	}
 
@@ -280,8 +309,6 @@ void bio_set_dmabuf(struct bio *bio, const struct iov_iter *iter)
 	bio->bi_iter.bi_size = len;
 	bio_set_flag(bio, BIO_CLONED);
 	bio_set_flag(bio, BIO_DMABUF);
-	/* A request has one mapping and one offset. */
-	bio->bi_opf |= REQ_NOMERGE;
 }
 
 /*

@@ -52,11 +52,11 @@ struct file *io_dmabuf_target(struct blk_dmabuf *db, int fd)
 	ret = -EOPNOTSUPP;
 	if (!(file->f_op->fop_flags & FOP_DMABUF))
 		goto err_fput;
-	if (S_ISBLK(file_inode(file)->i_mode)) {
+	if (!S_ISCHR(file_inode(file)->i_mode)) {
 		ret = -EINVAL;
 		if (!(file->f_flags & O_DIRECT))
 			goto err_fput;
-		ret = blk_dmabuf_map_bdev(db, file_bdev(file));
+		ret = blk_dmabuf_map_file(db, file);
 		if (ret)
 			goto err_fput;
 	}

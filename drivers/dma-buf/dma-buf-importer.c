@@ -2,6 +2,7 @@
 /*
  * A dma-buf mapped for one device for a long time, used by many DMA operations
  */
+#include <linux/delay.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-buf-importer.h>
 #include <linux/dma-direct.h>
@@ -297,13 +298,36 @@ err_free:
 	return ret;
 }
 
-static int importer_map(struct dma_buf_importer *imp, bool hold)
+/*
+ * There is no dma_resv_lock() that gives up.  Whoever has the lock may be waiting
+ * for a device to go on, and that for those who wait here.
+ */
+static int importer_lock(struct dma_buf_importer *imp, unsigned long timeout)
+{
+	unsigned long end = jiffies + timeout;
+
+	if (!timeout) {
+		dma_resv_lock(imp->dmabuf->resv, NULL);
+		return 0;
+	}
+	while (!dma_resv_trylock(imp->dmabuf->resv)) {
+		if (time_after(jiffies, end))
+			return -ETIMEDOUT;
+		usleep_range(100, 1000);
+	}
+	return 0;
+}
+
+static int importer_map(struct dma_buf_importer *imp, bool hold,
+			unsigned long timeout)
 {
 	int ret;
 
 	might_sleep();
 
-	dma_resv_lock(imp->dmabuf->resv, NULL);
+	ret = importer_lock(imp, timeout);
+	if (ret)
+		return ret;
 	ret = importer_map_locked(imp);
 	if (!ret && hold)
 		atomic_inc(&imp->holds);
@@ -329,13 +353,15 @@ static int importer_map(struct dma_buf_importer *imp, bool hold)
  */
 int dma_buf_importer_map(struct dma_buf_importer *imp)
 {
-	return importer_map(imp, false);
+	return importer_map(imp, false, 0);
 }
 EXPORT_SYMBOL_NS_GPL(dma_buf_importer_map, "DMA_BUF");
 
 /**
  * dma_buf_importer_map_hold - map, for an operation that starts right away
  * @imp: the importer
+ * @timeout: how long to wait for the reservation lock, in jiffies; 0 if as long as
+ *	it takes, for those that nobody can be waiting for
  *
  * Like dma_buf_importer_map(), but the next invalidation gives the caller a
  * moment for his dma_buf_importer_get().  Every success is followed by
@@ -343,11 +369,12 @@ EXPORT_SYMBOL_NS_GPL(dma_buf_importer_map, "DMA_BUF");
  * between, and if he takes too long he finds no mapping after all.
  *
  * Context: as dma_buf_importer_map().
- * Return: as dma_buf_importer_map().
+ * Return: as dma_buf_importer_map(); -ETIMEDOUT also if the lock is not to be had.
  */
-int dma_buf_importer_map_hold(struct dma_buf_importer *imp)
+int dma_buf_importer_map_hold(struct dma_buf_importer *imp,
+			      unsigned long timeout)
 {
-	return importer_map(imp, true);
+	return importer_map(imp, true, timeout);
 }
 EXPORT_SYMBOL_NS_GPL(dma_buf_importer_map_hold, "DMA_BUF");
 

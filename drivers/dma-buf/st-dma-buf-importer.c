@@ -359,7 +359,8 @@ static void test_hold(struct kunit *test)
 	start_importer(mock, &format_ops);
 	/* A busy machine may need more than the moment that there is. */
 	do {
-		KUNIT_ASSERT_EQ(test, dma_buf_importer_map_hold(&mock->imp), 0);
+		KUNIT_ASSERT_EQ(test, dma_buf_importer_map_hold(&mock->imp, 0),
+				0);
 		schedule_work(&mock->start_work);
 		mock_invalidate(mock);
 		flush_work(&mock->start_work);
@@ -379,16 +380,35 @@ static void test_hold_forever(struct kunit *test)
 	struct mock *mock = test->priv;
 
 	start_importer(mock, &format_ops);
-	KUNIT_ASSERT_EQ(test, dma_buf_importer_map_hold(&mock->imp), 0);
+	KUNIT_ASSERT_EQ(test, dma_buf_importer_map_hold(&mock->imp, 0), 0);
 	mock_invalidate(mock);
 	KUNIT_EXPECT_NULL(test, dma_buf_importer_get(&mock->imp));
 
 	/* The same for an error: there is nothing to hold then. */
 	mock->map_error = -EADDRINUSE;
-	KUNIT_EXPECT_EQ(test, dma_buf_importer_map_hold(&mock->imp), -EADDRINUSE);
+	KUNIT_EXPECT_EQ(test, dma_buf_importer_map_hold(&mock->imp, 0),
+			-EADDRINUSE);
 	mock->map_error = 0;
 	dma_buf_importer_unhold(&mock->imp);
 	KUNIT_EXPECT_EQ(test, atomic_read(&mock->imp.holds), 0);
+	stop_importer(mock);
+}
+
+/* Whoever has the lock may be waiting for the one who wants to map. */
+static void test_hold_timeout(struct kunit *test)
+{
+	struct mock *mock = test->priv;
+
+	start_importer(mock, &format_ops);
+	dma_resv_lock(mock->dmabuf->resv, NULL);
+	KUNIT_EXPECT_EQ(test, dma_buf_importer_map_hold(&mock->imp, HZ / 20),
+			-ETIMEDOUT);
+	dma_resv_unlock(mock->dmabuf->resv);
+	KUNIT_EXPECT_NULL(test, dma_buf_importer_get(&mock->imp));
+	KUNIT_EXPECT_EQ(test, atomic_read(&mock->imp.holds), 0);
+
+	KUNIT_EXPECT_EQ(test, dma_buf_importer_map_hold(&mock->imp, HZ), 0);
+	dma_buf_importer_unhold(&mock->imp);
 	stop_importer(mock);
 }
 
@@ -524,6 +544,7 @@ static struct kunit_case importer_cases[] = {
 	KUNIT_CASE(test_invalidate_reaps),
 	KUNIT_CASE(test_hold),
 	KUNIT_CASE(test_hold_forever),
+	KUNIT_CASE(test_hold_timeout),
 	KUNIT_CASE(test_errors),
 	KUNIT_CASE_SLOW(test_stress),
 	{}

@@ -14,6 +14,7 @@ struct blk_dmabuf_att;
 struct blk_dmabuf_dev;
 struct block_device;
 struct dma_buf;
+struct file;
 
 /*
  * A bio on a dma-buf has a table of bio_vecs like any other, so that splitting,
@@ -70,6 +71,25 @@ struct blk_dmabuf_dev {
 	wait_queue_head_t			wait;
 };
 
+/**
+ * bio_dmabuf_error - is the dma-buf at fault, and no device?
+ * @bio: a bio, of which @status is the outcome
+ * @status: its status
+ *
+ * For stacking drivers that have other devices to try, or to compare with: the
+ * dma-buf can't be mapped any more, or a device that has just been added doesn't
+ * take any.
+ *
+ * Return: true if @bio is on a dma-buf and has failed for one of these reasons.
+ */
+static inline bool bio_dmabuf_error(const struct bio *bio, blk_status_t status)
+{
+	if (!bio_flagged(bio, BIO_DMABUF))
+		return false;
+	return status == BLK_STS_OFFLINE || status == BLK_STS_NOTSUPP ||
+		status == BLK_STS_RESOURCE || status == BLK_STS_INVAL;
+}
+
 #ifdef CONFIG_BLK_DMABUF
 void blk_dmabuf_dev_register(struct blk_dmabuf_dev *ddev,
 			     struct blk_mq_tag_set *set,
@@ -86,6 +106,15 @@ int blk_dmabuf_map_bdev(struct blk_dmabuf *db, struct block_device *bdev);
 struct blk_dmabuf_att *blk_dmabuf_map_queue(struct request_queue *q,
 					    const struct iov_iter *iter);
 void blk_dmabuf_unhold(struct blk_dmabuf_att *att);
+int blk_dmabuf_map_file(struct blk_dmabuf *db, struct file *file);
+int blk_dmabuf_zero(const struct blk_dmabuf *db, u64 offset, size_t len);
+
+int blk_dmabuf_map_runs(struct blk_dmabuf_dev *ddev,
+			struct dma_buf_mapping *mapping);
+void blk_dmabuf_unmap_runs(struct blk_dmabuf_dev *ddev,
+			   struct dma_buf_mapping *mapping);
+unsigned int blk_rq_dmabuf_run(const struct request *rq, unsigned int done,
+			       dma_addr_t *addr);
 
 blk_status_t blk_rq_dmabuf_map(struct request *rq);
 void blk_rq_dmabuf_unmap(struct request *rq);
@@ -143,6 +172,20 @@ static inline u64 blk_rq_dmabuf_offset(const struct request *rq)
 	return ((u64)iter->bi_idx << BLK_DMABUF_WINDOW_SHIFT) + iter->bi_offset;
 }
 #else /* !CONFIG_BLK_DMABUF */
+static inline int blk_dmabuf_zero(const struct blk_dmabuf *db, u64 offset,
+				  size_t len)
+{
+	return -EOPNOTSUPP;
+}
+
+/* No request is a dma-buf then, so these are not referenced. */
+int blk_dmabuf_map_runs(struct blk_dmabuf_dev *ddev,
+			struct dma_buf_mapping *mapping);
+void blk_dmabuf_unmap_runs(struct blk_dmabuf_dev *ddev,
+			   struct dma_buf_mapping *mapping);
+unsigned int blk_rq_dmabuf_run(const struct request *rq, unsigned int done,
+			       dma_addr_t *addr);
+
 static inline void blk_dmabuf_dev_register(struct blk_dmabuf_dev *ddev,
 					   struct blk_mq_tag_set *set,
 					   struct device *dma_dev,

@@ -100,7 +100,8 @@ int dma_buf_importer_init(struct dma_buf_importer *imp, struct dma_buf *dmabuf,
 			  const struct dma_buf_importer_ops *ops);
 void dma_buf_importer_fini(struct dma_buf_importer *imp);
 int dma_buf_importer_map(struct dma_buf_importer *imp);
-int dma_buf_importer_map_hold(struct dma_buf_importer *imp);
+int dma_buf_importer_map_hold(struct dma_buf_importer *imp,
+			      unsigned long timeout);
 void dma_buf_importer_unhold(struct dma_buf_importer *imp);
 struct sg_table *dma_buf_importer_map_sgt(struct dma_buf_attachment *attach,
 					  enum dma_data_direction dir);

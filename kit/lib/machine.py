@@ -122,20 +122,30 @@ def controller_args(number, props, ports):
     return args + ["-device", f"nvme-ns,drive=kit_disk{number},bus=kit_ctrl{number}_0,nsid=1,shared=on{extra}"]
 
 
-def device_args(disks, p2p, nic, directory):
+def disk_file(name, size, directory):
+    """The -drive argument of a new, empty disk."""
+    path = os.path.join(directory, f"{name}.raw")
+    with open(path, "wb") as disk:
+        disk.truncate(size)
+    return f"format=raw,cache=unsafe,discard=unmap,file={path.replace(',', ',,')}"
+
+
+def device_args(disks, p2p, nic, directory, virtio=()):
     """QEMU arguments of the disks (created in directory), the P2P memory and the NIC's function."""
     ports = Ports(p2p == "switch")
     args = []
     for number, (size, props) in enumerate(disks):
-        path = os.path.join(directory, f"nvme{number}.raw")
-        with open(path, "wb") as disk:
-            disk.truncate(size)
         props = {"serial": f"kit{number}", **props}
         if "logical_block_size" in props:
             props.setdefault("physical_block_size", props["logical_block_size"])
-        args += ["-drive", f"if=none,id=kit_disk{number},format=raw,cache=unsafe,"
-                           f"discard=unmap,file={path.replace(',', ',,')}"]
+        args += ["-drive", f"if=none,id=kit_disk{number}," + disk_file(f"nvme{number}", size, directory)]
         args += controller_args(number, props, ports)
+    for number, (size, props) in enumerate(virtio):
+        # Its ring then has DMA addresses, as those of other devices.
+        props = {"iommu_platform": "on", "disable-legacy": "on", **props}
+        extra = "".join(f",{key}={value}" for key, value in props.items())
+        args += ["-drive", f"if=none,id=kit_virtio{number}," + disk_file(f"virtio{number}", size, directory),
+                 "-device", f"virtio-blk-pci,drive=kit_virtio{number},bus={ports.new()}{extra}"]
     if p2p != "none":
         args += ["-object", f"memory-backend-ram,id=kit_p2p,size={P2P_SIZE},share=on",
                  "-device", f"ivshmem-plain,memdev=kit_p2p,bus={ports.new()}"]

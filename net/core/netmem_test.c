@@ -7,7 +7,7 @@
  *		--kconfig_add CONFIG_DMABUF_KUNIT_TEST=y \
  *		--kconfig_add CONFIG_NET=y --kconfig_add CONFIG_INET=y \
  *		--kconfig_add CONFIG_PAGE_POOL=y \
- *		--kconfig_add CONFIG_NETMEM_KUNIT_TEST=y netmem
+ *		--kconfig_add CONFIG_NETMEM_KUNIT_TEST=y 'netmem*'
  */
 
 #include <kunit/device.h>
@@ -16,7 +16,6 @@
 #include <linux/dma-resv.h>
 #include <linux/etherdevice.h>
 #include <linux/fdtable.h>
-#include <linux/kthread.h>
 #include <linux/netdevice.h>
 #include <linux/netlink.h>
 #include <linux/scatterlist.h>
@@ -25,7 +24,6 @@
 #include <net/page_pool/helpers.h>
 
 #define TEST_BASE	BIT_ULL(40)
-#define RACE_ROUNDS	10000
 
 /* --- areas */
 
@@ -292,156 +290,6 @@ static void revoke(struct mock *mock)
 	dma_resv_unlock(mock->dmabuf->resv);
 }
 
-static int claim(struct mock *mock, struct netmem_claim *claim, u64 start,
-		 u64 size, enum netmem_owner owner, const char *says)
-{
-	struct netlink_ext_ack extack = {};
-	int err;
-
-	err = netmem_claim_get(claim, mock->dmabuf, start * PAGE_SIZE,
-			       size * PAGE_SIZE, owner, &extack);
-	if (says) {
-		KUNIT_ASSERT_NOT_NULL(mock->test, extack._msg);
-		KUNIT_EXPECT_NOT_NULL(mock->test, strstr(extack._msg, says));
-	} else {
-		KUNIT_EXPECT_NULL(mock->test, extack._msg);
-	}
-	return err;
-}
-
-static void test_claims(struct kunit *test)
-{
-	struct mock *mock = test->priv;
-	struct netmem_claim a = {}, b = {}, c = {};
-
-	KUNIT_ASSERT_EQ(test, 0, claim(mock, &a, 4, 8, NETMEM_OWNER_DEVMEM, NULL));
-
-	/* All kinds of overlap, of all kinds of owners */
-	KUNIT_EXPECT_EQ(test, -EBUSY, claim(mock, &b, 4, 8, NETMEM_OWNER_DEVMEM, "devmem"));
-	KUNIT_EXPECT_EQ(test, -EBUSY, claim(mock, &b, 0, 5, NETMEM_OWNER_IO_URING, "devmem"));
-	KUNIT_EXPECT_EQ(test, -EBUSY, claim(mock, &b, 11, 1, NETMEM_OWNER_IO_URING, "devmem"));
-	KUNIT_EXPECT_EQ(test, -EBUSY, claim(mock, &b, 6, 1, NETMEM_OWNER_DEVMEM, "devmem"));
-	KUNIT_EXPECT_EQ(test, -EBUSY, claim(mock, &b, 0, 31, NETMEM_OWNER_DEVMEM, "devmem"));
-
-	/* Neighbours do not overlap. */
-	KUNIT_EXPECT_EQ(test, 0, claim(mock, &b, 0, 4, NETMEM_OWNER_IO_URING, NULL));
-	KUNIT_EXPECT_EQ(test, 0, claim(mock, &c, 12, 19, NETMEM_OWNER_DEVMEM, NULL));
-
-	netmem_claim_put(&a);
-	netmem_claim_put(&a);
-	KUNIT_EXPECT_EQ(test, -EBUSY, claim(mock, &a, 3, 9, NETMEM_OWNER_DEVMEM, "io_uring"));
-	KUNIT_EXPECT_EQ(test, -EBUSY, claim(mock, &a, 3, 1, NETMEM_OWNER_IO_URING, "io_uring"));
-	KUNIT_EXPECT_EQ(test, 0, claim(mock, &a, 4, 8, NETMEM_OWNER_IO_URING, NULL));
-
-	netmem_claim_put(&a);
-	netmem_claim_put(&b);
-	netmem_claim_put(&c);
-	KUNIT_EXPECT_EQ(test, 0, claim(mock, &a, 0, 31, NETMEM_OWNER_DEVMEM, NULL));
-	netmem_claim_put(&a);
-}
-
-static void test_claim_range(struct kunit *test)
-{
-	struct netlink_ext_ack extack = {};
-	struct mock *mock = test->priv;
-	struct netmem_claim c = {};
-
-	KUNIT_EXPECT_EQ(test, -EINVAL, claim(mock, &c, 0, 0, NETMEM_OWNER_DEVMEM, "page-aligned"));
-	KUNIT_EXPECT_EQ(test, -EINVAL, claim(mock, &c, 0, 32, NETMEM_OWNER_DEVMEM, "beyond"));
-	KUNIT_EXPECT_EQ(test, -EINVAL, claim(mock, &c, 31, 1, NETMEM_OWNER_DEVMEM, "beyond"));
-	KUNIT_EXPECT_EQ(test, -EINVAL, claim(mock, &c, 30, 2, NETMEM_OWNER_DEVMEM, "beyond"));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			netmem_claim_get(&c, mock->dmabuf, -PAGE_SIZE,
-					 2 * PAGE_SIZE, NETMEM_OWNER_DEVMEM,
-					 &extack));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			netmem_claim_get(&c, mock->dmabuf, 1, PAGE_SIZE,
-					 NETMEM_OWNER_DEVMEM, &extack));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			netmem_claim_get(&c, mock->dmabuf, 0, PAGE_SIZE + 1,
-					 NETMEM_OWNER_DEVMEM, NULL));
-	KUNIT_EXPECT_EQ(test, 0, claim(mock, &c, 30, 1, NETMEM_OWNER_DEVMEM, NULL));
-	netmem_claim_put(&c);
-	KUNIT_EXPECT_NULL(test, c.dmabuf);
-}
-
-static void test_claims_of_another(struct kunit *test)
-{
-	struct mock *mock = test->priv;
-	struct netmem_claim a = {}, b = {};
-	struct dma_buf *other;
-
-	other = mock_export(mock);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, other);
-	KUNIT_ASSERT_EQ(test, 0, claim(mock, &a, 0, 31, NETMEM_OWNER_DEVMEM, NULL));
-	KUNIT_EXPECT_EQ(test, 0,
-			netmem_claim_get(&b, other, 0, PAGE_SIZE,
-					 NETMEM_OWNER_DEVMEM, NULL));
-	netmem_claim_put(&b);
-	netmem_claim_put(&a);
-	dma_buf_put(other);
-}
-
-struct racer {
-	struct mock *mock;
-	struct netmem_claim claim;
-	u64 start;
-	atomic_t *owners;
-	unsigned int won, together;
-	struct completion done;
-};
-
-static int race(void *data)
-{
-	struct racer *r = data;
-	unsigned int i;
-
-	for (i = 0; i < RACE_ROUNDS; i++) {
-		if (netmem_claim_get(&r->claim, r->mock->dmabuf, r->start,
-				     16 * PAGE_SIZE, NETMEM_OWNER_IO_URING,
-				     NULL))
-			continue;
-		if (atomic_inc_return(r->owners) != 1)
-			r->together++;
-		r->won++;
-		if (!(i % 8))
-			cond_resched();
-		atomic_dec(r->owners);
-		netmem_claim_put(&r->claim);
-	}
-	complete(&r->done);
-	return 0;
-}
-
-static void test_claim_race(struct kunit *test)
-{
-	atomic_t owners = ATOMIC_INIT(0);
-	struct mock *mock = test->priv;
-	struct racer *racers;
-	struct task_struct *task;
-	int i;
-
-	racers = kunit_kcalloc(test, 2, sizeof(*racers), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, racers);
-	for (i = 0; i < 2; i++) {
-		racers[i].mock = mock;
-		racers[i].start = i * 8 * PAGE_SIZE;
-		racers[i].owners = &owners;
-		init_completion(&racers[i].done);
-		task = kthread_run(race, &racers[i], "netmem-claim-%d", i);
-		if (IS_ERR(task)) {
-			KUNIT_FAIL(test, "no thread");
-			complete(&racers[i].done);
-		}
-	}
-	for (i = 0; i < 2; i++) {
-		wait_for_completion(&racers[i].done);
-		KUNIT_EXPECT_EQ(test, racers[i].together, 0);
-		KUNIT_EXPECT_GT(test, racers[i].won, 0);
-	}
-	KUNIT_EXPECT_NULL(test, racers[0].claim.dmabuf);
-}
-
 static void test_import(struct kunit *test)
 {
 	struct netlink_ext_ack extack = {};
@@ -569,10 +417,6 @@ static struct kunit_case netmem_test_cases[] = {
 	KUNIT_CASE(test_free_list),
 	KUNIT_CASE(test_niov_size),
 	KUNIT_CASE(test_dma_addresses),
-	KUNIT_CASE(test_claims),
-	KUNIT_CASE(test_claim_range),
-	KUNIT_CASE(test_claims_of_another),
-	KUNIT_CASE(test_claim_race),
 	KUNIT_CASE(test_import),
 	KUNIT_CASE(test_revoke_owned),
 	KUNIT_CASE(test_revoke_idle),

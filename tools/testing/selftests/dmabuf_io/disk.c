@@ -72,18 +72,13 @@ static int identify(struct disk *d, const char **why)
 	return 0;
 }
 
-int disk_open_var(struct disk *d, const char *var, const char **why)
+int disk_open_path(struct disk *d, const char *path, const char **why)
 {
-	const char *path = getenv(var);
 	int fd, err;
 
 	memset(d, 0, sizeof(*d));
 	d->fd = -1;
 	d->witness = -1;
-	if (!path || !*path) {
-		*why = "DMABUF_IO_DISK names no scratch disk";
-		return -ENODEV;
-	}
 	snprintf(d->path, sizeof(d->path), "%s", path);
 
 	/* Exclusive for a moment: refuses what is mounted or part of something */
@@ -110,6 +105,20 @@ int disk_open_var(struct disk *d, const char *var, const char **why)
 err_close:
 	disk_close(d);
 	return err;
+}
+
+int disk_open_var(struct disk *d, const char *var, const char **why)
+{
+	const char *path = getenv(var);
+
+	if (!path || !*path) {
+		memset(d, 0, sizeof(*d));
+		d->fd = -1;
+		d->witness = -1;
+		*why = "DMABUF_IO_DISK names no scratch disk";
+		return -ENODEV;
+	}
+	return disk_open_path(d, path, why);
 }
 
 int disk_open(struct disk *d, const char **why)

@@ -29,6 +29,8 @@ struct disk {
 int disk_open(struct disk *d, const char **why);
 /* The same with another variable */
 int disk_open_var(struct disk *d, const char *var, const char **why);
+/* The same for a device by its path */
+int disk_open_path(struct disk *d, const char *path, const char **why);
 void disk_close(struct disk *d);
 
 /*

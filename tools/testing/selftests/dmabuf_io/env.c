@@ -79,12 +79,15 @@ int env_mem_free(struct env *e, struct mem *m)
 	return err;
 }
 
-int env_open(struct env *e, enum mem_kind kind, size_t size, unsigned int ring_flags)
+static int open_all(struct env *e, enum mem_kind kind, size_t size, unsigned int ring_flags,
+		    bool with_disk)
 {
 	const char *why = "";
 	int err;
 
 	memset(e, 0, sizeof(*e));
+	e->disk.fd = -1;
+	e->disk.witness = -1;
 	e->ring.fd = -1;
 	e->mem.fd = -1;
 	e->mem.memfd = -1;
@@ -93,7 +96,7 @@ int env_open(struct env *e, enum mem_kind kind, size_t size, unsigned int ring_f
 	if (e->log < 0)
 		return give_up(e, e->log, "can't read the kernel log");
 
-	err = disk_open(&e->disk, &why);
+	err = with_disk ? disk_open(&e->disk, &why) : 0;
 	if (err == -ENODEV)
 		return lacks(e, why);
 	if (err)
@@ -108,6 +111,16 @@ int env_open(struct env *e, enum mem_kind kind, size_t size, unsigned int ring_f
 	if (!err)
 		err = ring_sparse(&e->ring, ENV_SLOTS);
 	return err ? give_up(e, err, "can't set up the ring") : 0;
+}
+
+int env_open(struct env *e, enum mem_kind kind, size_t size, unsigned int ring_flags)
+{
+	return open_all(e, kind, size, ring_flags, true);
+}
+
+int env_open_busy(struct env *e, enum mem_kind kind, size_t size, unsigned int ring_flags)
+{
+	return open_all(e, kind, size, ring_flags, false);
 }
 
 int env_reopen_disk(struct env *e)

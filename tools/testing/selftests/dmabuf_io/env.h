@@ -36,6 +36,8 @@ struct env {
 
 /* 0, ENV_SKIP or a negative errno; e->why tells. Nothing is registered yet. */
 int env_open(struct env *e, enum mem_kind kind, size_t size, unsigned int ring_flags);
+/* The same without the scratch disk, which is a part of something else */
+int env_open_busy(struct env *e, enum mem_kind kind, size_t size, unsigned int ring_flags);
 /*
  * Undo it all, then wait until the dma-buf is really gone and look at the log.
  * Returns 0 or a negative errno with e->why.

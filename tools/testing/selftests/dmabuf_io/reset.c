@@ -4,15 +4,11 @@
  * done again, mappings are made anew, and afterwards the disk is as good as
  * before. For NVMe disks on PCI.
  */
-#include <dirent.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "burst.h"
+#include "ctrl.h"
 #include "fixture.h"
-#include "sysfs.h"
 #include "watch.h"
 #include "xfer.h"
 
@@ -24,8 +20,7 @@ struct reset {
 	struct env e;
 	struct xfer x;
 	struct burst b;
-	char ctrl[64];		/* as in /sys/class/nvme */
-	char pci[32], disk[32];	/* to find it again */
+	struct ctrl ctrl;
 };
 
 FIXTURE(reset) {
@@ -44,79 +39,14 @@ FIXTURE_VARIANT_ADD(reset, vfio) {
 	.kind = MEM_VFIO,
 };
 
-/* The first entry below the controller's PCI function that starts with @prefix */
-static int find_below(const char *pci, const char *dir, const char *prefix, char *name,
-		      size_t size)
-{
-	char path[PATH_MAX];
-	struct dirent *de;
-	int err = -ENOENT;
-	DIR *d;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", pci, dir);
-	d = opendir(path);
-	if (!d)
-		return -errno;
-	while (err && (de = readdir(d))) {
-		if (strncmp(de->d_name, prefix, strlen(prefix)))
-			continue;
-		snprintf(name, size, "%.63s", de->d_name);
-		err = 0;
-	}
-	closedir(d);
-	return err;
-}
-
-/* Wait until the controller works, and tell the name of its first disk */
-static bool wait_live(struct reset *t, char *disk, size_t size)
-{
-	char state[32] = "", dir[128];
-	int i;
-
-	for (i = 0; i < WAIT_MS / 20; i++) {
-		usleep(20000);
-		if (find_below(t->pci, "nvme", "nvme", t->ctrl, sizeof(t->ctrl)) ||
-		    sysfs_get(state, sizeof(state), "/sys/class/nvme/%s/state", t->ctrl) ||
-		    strcmp(state, "live"))
-			continue;
-		snprintf(dir, sizeof(dir), "nvme/%s", t->ctrl);
-		if (!find_below(t->pci, dir, "nvme", disk, size))
-			return true;
-	}
-	return false;
-}
-
-/* Find a removed controller again, with its disk under the same name */
-static bool come_back(struct reset *t)
-{
-	char path[80], disk[64];
-	int tries;
-
-	snprintf(path, sizeof(path), "/dev/%s", t->disk);
-	for (tries = 0; tries < 20; tries++) {
-		if (sysfs_set("1", "/sys/bus/pci/rescan") ||
-		    !wait_live(t, disk, sizeof(disk)))
-			return false;
-		if (!strcmp(disk, t->disk) && !access(path, F_OK))
-			return true;
-		/* Someone still held the old one, so the new one got another name */
-		sysfs_set("1", "/sys/bus/pci/devices/%s/remove", t->pci);
-		usleep(500000);
-	}
-	return false;
-}
-
 FIXTURE_SETUP(reset)
 {
 	if (!fixture_open(_metadata, &self->t.e, variant->kind, MIB(8), 0))
 		return;
-	if (!*self->t.e.disk.pci || strncmp(self->t.e.disk.name, "nvme", 4) ||
-	    find_below(self->t.e.disk.pci, "nvme", "nvme", self->t.ctrl, sizeof(self->t.ctrl))) {
+	if (ctrl_of(&self->t.ctrl, &self->t.e.disk)) {
 		env_close(&self->t.e);
 		LACKS(return, "the disk is not an NVMe disk on PCI");
 	}
-	snprintf(self->t.pci, sizeof(self->t.pci), "%s", self->t.e.disk.pci);
-	snprintf(self->t.disk, sizeof(self->t.disk), "%s", self->t.e.disk.name);
 	ASSERT_EQ(0, ring_set_dmabuf(&self->t.e.ring, SLOT, self->t.e.mem.fd, self->t.e.disk.fd));
 	xfer_init(&self->t.x, &self->t.e, &self->t.e.mem, SLOT);
 	xfer_poison(&self->t.x);
@@ -124,19 +54,8 @@ FIXTURE_SETUP(reset)
 
 FIXTURE_TEARDOWN(reset)
 {
-	char path[128];
-
 	fixture_close(_metadata, &self->t.e);
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s", self->t.pci);
-	EXPECT_TRUE(!access(path, F_OK) || come_back(&self->t));
-}
-
-static void expect_live(struct __test_metadata *_metadata, struct reset *t)
-{
-	char disk[64];
-
-	ASSERT_TRUE(wait_live(t, disk, sizeof(disk)));
-	ASSERT_STREQ(t->disk, disk);
+	EXPECT_TRUE(ctrl_is_there(&self->t.ctrl) || ctrl_come_back(&self->t.ctrl));
 }
 
 static void check_both_ways(struct __test_metadata *_metadata, struct reset *t)
@@ -157,8 +76,8 @@ TEST_F_TIMEOUT(reset, idle, 300)
 	int i;
 
 	for (i = 0; i < 5; i++) {
-		ASSERT_EQ(0, sysfs_set("1", "/sys/class/nvme/%s/reset_controller", self->t.ctrl));
-		expect_live(_metadata, &self->t);
+		ASSERT_EQ(0, ctrl_reset(&self->t.ctrl));
+		ASSERT_TRUE(ctrl_wait_live(&self->t.ctrl));
 		check_both_ways(_metadata, &self->t);
 	}
 	ASSERT_EQ(0, ring_clear(&self->t.e.ring, SLOT));
@@ -176,14 +95,14 @@ TEST_F_TIMEOUT(reset, in_flight, 600)
 			TH_LOG("%s", self->t.b.why);
 		ASSERT_EQ(0, burst_start(&self->t.b, self->t.e.disk.fd, SLOT, 0))
 			TH_LOG("%s", self->t.b.why);
-		ASSERT_EQ(0, sysfs_set("1", "/sys/class/nvme/%s/reset_controller", self->t.ctrl));
+		ASSERT_EQ(0, ctrl_reset(&self->t.ctrl));
 		ASSERT_EQ(0, burst_reap(&self->t.b, NULL))
 			TH_LOG("%s", self->t.b.why);
 		EXPECT_EQ(IN_FLIGHT, self->t.b.full)
 			TH_LOG("first error %d", self->t.b.first_error);
 		EXPECT_EQ(0, burst_check(&self->t.b))
 			TH_LOG("%s", self->t.b.why);
-		expect_live(_metadata, &self->t);
+		ASSERT_TRUE(ctrl_wait_live(&self->t.ctrl));
 	}
 	check_both_ways(_metadata, &self->t);
 }
@@ -198,7 +117,7 @@ TEST_F_TIMEOUT(reset, register_meanwhile, 300)
 	ASSERT_LE(0, pid);
 	if (!pid) {
 		for (i = 0; i < 10; i++)
-			sysfs_set("1", "/sys/class/nvme/%s/reset_controller", self->t.ctrl);
+			ctrl_reset(&self->t.ctrl);
 		_exit(0);
 	}
 	for (i = 0; !waitpid(pid, &status, WNOHANG); i++) {
@@ -209,7 +128,7 @@ TEST_F_TIMEOUT(reset, register_meanwhile, 300)
 					 SLOT, 0, 65536, XFER_POS));
 	}
 	EXPECT_LT(1, i);
-	expect_live(_metadata, &self->t);
+	ASSERT_TRUE(ctrl_wait_live(&self->t.ctrl));
 	check_both_ways(_metadata, &self->t);
 }
 
@@ -236,7 +155,7 @@ TEST_F_TIMEOUT(reset, remove_in_flight, 300)
 			TH_LOG("%s", self->t.b.why);
 		ASSERT_EQ(0, burst_start(&self->t.b, e->disk.fd, SLOT, 0))
 			TH_LOG("%s", self->t.b.why);
-		ASSERT_EQ(0, sysfs_set("1", "/sys/bus/pci/devices/%s/remove", e->disk.pci));
+		ASSERT_EQ(0, ctrl_remove(&self->t.ctrl));
 		ASSERT_EQ(0, burst_reap(&self->t.b, NULL))
 			TH_LOG("%s", self->t.b.why);
 		EXPECT_TRUE(allowed_after_removal(self->t.b.first_error))
@@ -249,7 +168,7 @@ TEST_F_TIMEOUT(reset, remove_in_flight, 300)
 			TH_LOG("attached: %d", watch_attached(e->mem.ino));
 		disk_close(&e->disk);
 
-		ASSERT_TRUE(come_back(&self->t));
+		ASSERT_TRUE(ctrl_come_back(&self->t.ctrl));
 		ASSERT_EQ(0, env_reopen_disk(e))
 			TH_LOG("%s", e->why);
 		/* A request that was reported as done was done, also at the very end */
@@ -267,7 +186,7 @@ TEST_F_TIMEOUT(reset, remove_idle, 300)
 	struct env *e = &self->t.e;
 
 	check_both_ways(_metadata, &self->t);
-	ASSERT_EQ(0, sysfs_set("1", "/sys/bus/pci/devices/%s/remove", e->disk.pci));
+	ASSERT_EQ(0, ctrl_remove(&self->t.ctrl));
 	/* Nothing may stay mapped for a device that is not there */
 	EXPECT_EQ(0, watch_wait_attached(e->mem.ino, 0, WAIT_MS))
 		TH_LOG("attached: %d", watch_attached(e->mem.ino));
@@ -278,7 +197,7 @@ TEST_F_TIMEOUT(reset, remove_idle, 300)
 	ring_exit(&e->ring);
 	disk_close(&e->disk);
 
-	ASSERT_TRUE(come_back(&self->t));
+	ASSERT_TRUE(ctrl_come_back(&self->t.ctrl));
 	ASSERT_EQ(0, env_reopen_disk(e))
 		TH_LOG("%s", e->why);
 	ASSERT_EQ(0, ring_init(&e->ring, 64, 0));

@@ -8,12 +8,9 @@
  * Environment: NETMEM_ROUNDS; NETMEM_SEED, to get the same orders again.
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -59,38 +56,20 @@ FIXTURE_TEARDOWN(kills)
 
 static void start(struct __test_metadata *_metadata, struct _test_data_kills *self)
 {
-	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
-	int listenfd;
-
 	self->dmabuf = mock_create(AREA_SIZE, 2, DMA_BUF_MOCK_P2P |
 				   DMA_BUF_MOCK_CHECK_IDLE);
-	self->mem = mmap(NULL, AREA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
-			 self->dmabuf, 0);
-	ASSERT_NE(MAP_FAILED, self->mem);
+	self->mem = mock_mmap(self->dmabuf, AREA_SIZE);
 	ASSERT_EQ(0, owner_get(&self->owner, any(NR_KINDS), &self->pair.rx,
 			       0, self->dmabuf, AREA_SIZE));
-	listenfd = tcp_listen();
-	sender_start(&self->sender, &self->pair.tx);
-	self->sock = accept(listenfd, NULL, NULL);
-	ASSERT_GE(self->sock, 0);
-	close(listenfd);
-	/* See netmem_dmabuf.c. */
-	ASSERT_EQ(0, setsockopt(self->sock, SOL_SOCKET, SO_LINGER, &reset,
-				sizeof(reset)));
+	self->sock = stream_open(&self->sender, &self->pair);
 }
 
 static void receive(struct __test_metadata *_metadata, struct _test_data_kills *self)
 {
 	uint64_t pos = 0, want = any(2 * AREA_SIZE);
-	int ret;
 
-	if (self->owner.kind == DEVMEM)
-		ret = stream_recv_devmem(self->sock, self->mem, AREA_SIZE, &pos,
-					 want);
-	else
-		ret = stream_recv_zcrx(&self->owner.ring, self->sock, self->mem,
-				       AREA_SIZE, &pos, want);
-	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, stream_recv(&self->owner, self->sock, self->mem, AREA_SIZE,
+				 &pos, want));
 	ASSERT_GE(pos, want);
 }
 
@@ -125,8 +104,8 @@ static void kill_one(struct __test_metadata *_metadata,
 
 TEST_F_TIMEOUT(kills, rounds, 24 * 3600)
 {
-	const char *env = getenv("NETMEM_ROUNDS"), *again = getenv("NETMEM_SEED");
-	unsigned int left, i, pick, rounds = env ? atoi(env) : 40;
+	unsigned int left, i, pick, rounds = netmem_rounds(40);
+	const char *again = getenv("NETMEM_SEED");
 	enum victim order[NR_VICTIMS], victim;
 	bool removed;
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <error.h>
 #include <fcntl.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -15,15 +16,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "netmem_lib.h"
 
 #define SYS	"/sys/bus/netdevsim/"
-#define PORT	9998
-#define RX_ADDR	"192.0.2.1"
 #define TX_ADDR	"192.0.2.2"
+
+int netmem_rounds(int dflt)
+{
+	const char *env = getenv("NETMEM_ROUNDS");
+
+	return env ? atoi(env) : dflt;
+}
 
 static void write_file(const char *path, const char *fmt, ...)
 {
@@ -75,10 +82,26 @@ void nsim_set_up(const struct nsim *nsim, bool up)
 	if_ioctl(SIOCSIFFLAGS, &ifr);
 }
 
+/* The netdev in this network namespace that is not @other */
+static void find_netdev(struct nsim *nsim, int other)
+{
+	struct if_nameindex *ifs = if_nameindex(), *i;
+
+	nsim->ifindex = 0;
+	for (i = ifs; i && i->if_index; i++) {
+		if (!strcmp(i->if_name, "lo") || i->if_index == other)
+			continue;
+		nsim->ifindex = i->if_index;
+		snprintf(nsim->ifname, sizeof(nsim->ifname), "%s", i->if_name);
+	}
+	if_freenameindex(ifs);
+	if (!nsim->ifindex)
+		error(1, 0, "there is no netdev");
+}
+
 static void nsim_create(struct nsim *nsim, int queues, const char *addr)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET };
-	struct if_nameindex *ifs, *i;
 	struct ifreq ifr = {};
 	char path[64];
 
@@ -92,15 +115,7 @@ static void nsim_create(struct nsim *nsim, int queues, const char *addr)
 		snprintf(path, sizeof(path), SYS "devices/netdevsim%d", nsim->id);
 	} while (!access(path, F_OK));
 	write_file(SYS "new_device", "%d 1 %d", nsim->id, queues);
-
-	ifs = if_nameindex();
-	for (i = ifs; i->if_index; i++) {
-		if (!strcmp(i->if_name, "lo"))
-			continue;
-		nsim->ifindex = i->if_index;
-		snprintf(nsim->ifname, sizeof(nsim->ifname), "%s", i->if_name);
-	}
-	if_freenameindex(ifs);
+	find_netdev(nsim, 0);
 
 	strcpy(ifr.ifr_name, nsim->ifname);
 	inet_pton(AF_INET, addr, &sin.sin_addr);
@@ -133,7 +148,7 @@ void nsim_pair_create(struct nsim_pair *pair, int queues)
 	srand(getpid());
 	pair->home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	nsim_create(&pair->tx, queues, TX_ADDR);
-	nsim_create(&pair->rx, queues, RX_ADDR);
+	nsim_create(&pair->rx, queues, NSIM_RX_ADDR);
 	write_file(SYS "link_device", "%d:%d %d:%d", pair->rx.ns, pair->rx.ifindex,
 		   pair->tx.ns, pair->tx.ifindex);
 	set_hds(&pair->rx);
@@ -160,36 +175,53 @@ void nsim_pair_destroy(struct nsim_pair *pair)
 	close(pair->tx.ns);
 }
 
-static struct sockaddr_in rx_addr(void)
+void nsim_add_port(const struct nsim *nsim, struct nsim *port)
 {
-	struct sockaddr_in sin = {
-		.sin_family = AF_INET,
-		.sin_port = htons(PORT),
+	char path[80];
+
+	nsim_enter(nsim);
+	snprintf(path, sizeof(path), SYS "devices/netdevsim%d/new_port", nsim->id);
+	write_file(path, "1");
+	*port = (struct nsim) { .id = -1, .ns = nsim->ns };
+	find_netdev(port, nsim->ifindex);
+	set_hds(port);
+	nsim_set_up(port, true);
+}
+
+void nsim_move(struct nsim *nsim, int ns)
+{
+	struct {
+		struct nlmsghdr nlh;
+		struct ifinfomsg ifi;
+		struct nlattr nla;
+		__u32 ns;
+	} req = {
+		.nlh.nlmsg_len = sizeof(req),
+		.nlh.nlmsg_type = RTM_NEWLINK,
+		.nlh.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
+		.ifi.ifi_index = nsim->ifindex,
+		.nla.nla_type = IFLA_NET_NS_FD,
+		.nla.nla_len = NLA_HDRLEN + sizeof(req.ns),
+		.ns = ns,
 	};
+	struct {
+		struct nlmsghdr nlh;
+		struct nlmsgerr err;
+	} ack;
+	int fd;
 
-	inet_pton(AF_INET, RX_ADDR, &sin.sin_addr);
-	return sin;
-}
-
-int tcp_listen(void)
-{
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
-	struct sockaddr_in sin = rx_addr();
-
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (fd < 0 || bind(fd, (void *)&sin, sizeof(sin)) || listen(fd, 1))
-		error(1, errno, "listen");
-	return fd;
-}
-
-int tcp_connect(void)
-{
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_in sin = rx_addr();
-
-	if (fd < 0 || connect(fd, (void *)&sin, sizeof(sin)))
-		error(1, errno, "connect");
-	return fd;
+	nsim_enter(nsim);
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	if (fd < 0 || send(fd, &req, sizeof(req), 0) < 0 ||
+	    recv(fd, &ack, sizeof(ack), 0) < 0)
+		error(1, errno, "rtnetlink");
+	if (ack.err.error)
+		error(1, -ack.err.error, "moving %s", nsim->ifname);
+	close(fd);
+	nsim->ns = ns;
+	nsim_enter(nsim);
+	find_netdev(nsim, 0);
+	nsim_set_up(nsim, true);
 }
 
 /* --- dma-bufs */
@@ -245,6 +277,19 @@ int mock_restore(int fd)
 	return ioctl(mock_dev(), DMA_BUF_MOCK_IOC_CMD, &cmd) ? -errno : 0;
 }
 
+/* Once, the next time */
+void mock_fail(int fd, enum dma_buf_mock_fail what, int err)
+{
+	struct dma_buf_mock_cmd cmd = {
+		.fd = fd,
+		.op = DMA_BUF_MOCK_FAIL,
+		.arg = { what, (__u64)err << 32 | 1 },
+	};
+
+	if (ioctl(mock_dev(), DMA_BUF_MOCK_IOC_CMD, &cmd))
+		error(1, errno, "DMA_BUF_MOCK_FAIL");
+}
+
 struct dma_buf_mock_stats mock_stats(int fd)
 {
 	struct dma_buf_mock_stats stats = { .fd = fd };
@@ -274,20 +319,62 @@ bool mock_released(int fd)
 	return false;
 }
 
-int owner_get(struct owner *owner, enum kind kind, const struct nsim *nsim,
-	      int queue, int dmabuf, size_t size)
+bool mock_unmapped(int fd)
 {
-	int ret;
+	int i;
 
+	for (i = 0; i < 600 && mock_stats(fd).mapped; i++)
+		usleep(50000);
+	return !mock_stats(fd).mapped;
+}
+
+char *mock_mmap(int fd, size_t size)
+{
+	char *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (mem == MAP_FAILED)
+		error(1, errno, "mmap of the dma-buf");
+	return mem;
+}
+
+/* --- owners */
+
+void owner_open(struct owner *owner, enum kind kind, const struct nsim *nsim)
+{
 	memset(owner, 0, sizeof(*owner));
 	owner->kind = kind;
 	nsim_enter(nsim);
 	if (kind == DEVMEM)
-		return devmem_bind(&owner->dm, nsim->ifindex, queue, dmabuf);
-	zc_ring_open(&owner->ring);
-	ret = zc_register(&owner->ring, nsim->ifindex, queue, dmabuf, 0, size);
+		netdev_nl_open(&owner->dm);
+	else
+		zc_ring_open(&owner->ring);
+}
+
+int owner_take(struct owner *owner, const struct nsim *nsim, int queue,
+	       const struct part *part)
+{
+	nsim_enter(nsim);
+	if (owner->kind == DEVMEM && part->id)
+		return devmem_bind_id(&owner->dm, nsim->ifindex, queue, part->id);
+	if (owner->kind == DEVMEM)
+		return devmem_bind_fd(&owner->dm, nsim->ifindex, queue, part->dmabuf);
+	if (part->id)
+		return zc_register_id(&owner->ring, nsim->ifindex, queue, part->id,
+				      part->offset, part->size);
+	return zc_register(&owner->ring, nsim->ifindex, queue, part->dmabuf,
+			   part->offset, part->size);
+}
+
+int owner_get(struct owner *owner, enum kind kind, const struct nsim *nsim,
+	      int queue, int dmabuf, size_t size)
+{
+	struct part part = { .dmabuf = dmabuf, .size = size };
+	int ret;
+
+	owner_open(owner, kind, nsim);
+	ret = owner_take(owner, nsim, queue, &part);
 	if (ret)
-		zc_ring_close(&owner->ring);
+		owner_put(owner);
 	return ret;
 }
 

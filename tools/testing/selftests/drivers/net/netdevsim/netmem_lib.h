@@ -5,6 +5,8 @@
  * dma-bufs of /dev/dma_buf_mock.
  *
  * What can't fail in a working kernel ends the program if it does.
+ *
+ * Environment: NETMEM_ROUNDS, how often to repeat what depends on timing.
  */
 #ifndef NETMEM_LIB_H
 #define NETMEM_LIB_H
@@ -17,7 +19,11 @@
 
 #include "../../../../../../drivers/dma-buf/dma-buf-mock-ioctl.h"
 
+int netmem_rounds(int dflt);
+
 /* --- two linked netdevsims; the first one receives */
+
+#define NSIM_RX_ADDR	"192.0.2.1"
 
 struct nsim {
 	int id;			/* -1: not there */
@@ -35,20 +41,24 @@ bool nsim_available(void);
 void nsim_pair_create(struct nsim_pair *pair, int queues);
 void nsim_pair_destroy(struct nsim_pair *pair);
 void nsim_remove(struct nsim *nsim);
+/* Another netdev of the same device; it goes with the first one. */
+void nsim_add_port(const struct nsim *nsim, struct nsim *port);
+/* To another network namespace, where there is none; @ns stays the caller's. */
+void nsim_move(struct nsim *nsim, int ns);
 void nsim_enter(const struct nsim *nsim);
 void nsim_set_up(const struct nsim *nsim, bool up);
-
-int tcp_listen(void);
-int tcp_connect(void);
 
 /* --- dma-bufs */
 
 int mock_create(size_t size, unsigned int seg_order, unsigned int flags);
 int mock_revoke(int fd, enum dma_buf_mock_revoke how);
 int mock_restore(int fd);
+void mock_fail(int fd, enum dma_buf_mock_fail what, int err);
 struct dma_buf_mock_stats mock_stats(int fd);
 /* Nothing is attached, pinned or mapped any more, and nothing was done wrong. */
 bool mock_released(int fd);
+bool mock_unmapped(int fd);
+char *mock_mmap(int fd, size_t size);
 
 /* --- rings with zcrx; functions return 0 or a negative errno */
 
@@ -113,6 +123,7 @@ struct dmabuf_info {
 	bool peer2peer, revoked;
 };
 
+/* Opens the socket, and closes it on failure */
 int devmem_bind(struct devmem *dm, int ifindex, int queue, int dmabuf);
 void devmem_unbind(struct devmem *dm);
 
@@ -126,6 +137,7 @@ struct nl_arg {
 void netdev_nl_open(struct devmem *dm);
 int netdev_nl_cmd(struct devmem *dm, int cmd, const struct nl_arg *args);
 int dmabuf_register(struct devmem *dm, int ifindex, int dmabuf);
+int devmem_bind_fd(struct devmem *dm, int ifindex, int queue, int dmabuf);
 int devmem_bind_id(struct devmem *dm, int ifindex, int queue, __u32 id);
 int devmem_bind_tx(struct devmem *dm, int ifindex, int dmabuf);
 int dmabuf_get(struct devmem *dm, __u32 id, struct dmabuf_info *info);
@@ -136,7 +148,7 @@ int dmabuf_count(struct devmem *dm, int ifindex);
 void dmabuf_subscribe(struct devmem *dm);
 int dmabuf_wait(struct devmem *dm, unsigned int ms, struct dmabuf_info *info);
 
-/* --- either of them; returns 0 or a negative errno */
+/* --- either of them; functions return 0 or a negative errno */
 
 enum kind { ZCRX, DEVMEM, NR_KINDS };
 
@@ -146,6 +158,18 @@ struct owner {
 	struct devmem dm;
 };
 
+/* Of a dma-buf, which has been registered if there is an id */
+struct part {
+	int dmabuf;
+	__u32 id;
+	size_t offset, size;	/* devmem TCP does not look at them. */
+};
+
+/* All that can be done before: the ring, or the netlink socket */
+void owner_open(struct owner *owner, enum kind kind, const struct nsim *nsim);
+int owner_take(struct owner *owner, const struct nsim *nsim, int queue,
+	       const struct part *part);
+/* Both; nothing is open on failure. */
 int owner_get(struct owner *owner, enum kind kind, const struct nsim *nsim,
 	      int queue, int dmabuf, size_t size);
 void owner_put(struct owner *owner);

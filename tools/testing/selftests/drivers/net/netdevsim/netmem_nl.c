@@ -209,12 +209,17 @@ static int do_bind(struct devmem *dm, int ifindex, int queue, int type, __u32 va
 	});
 }
 
+int devmem_bind_fd(struct devmem *dm, int ifindex, int queue, int dmabuf)
+{
+	return do_bind(dm, ifindex, queue, NETDEV_A_DMABUF_FD, dmabuf);
+}
+
 int devmem_bind(struct devmem *dm, int ifindex, int queue, int dmabuf)
 {
 	int ret;
 
 	netdev_nl_open(dm);
-	ret = do_bind(dm, ifindex, queue, NETDEV_A_DMABUF_FD, dmabuf);
+	ret = devmem_bind_fd(dm, ifindex, queue, dmabuf);
 	if (ret)
 		devmem_unbind(dm);
 	return ret;

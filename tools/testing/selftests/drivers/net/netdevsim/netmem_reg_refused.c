@@ -5,12 +5,10 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/netdev.h>
 #include <linux/netlink.h>
 #include <net/if.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -204,6 +202,35 @@ TEST_F(refused, getting)
 		       refused, ARRAY_SIZE(refused));
 }
 
+/*
+ * Netlink does not answer what has been interrupted, so this must be called
+ * something else. Here the exporter says so without any signal: what is not
+ * answered would be waited for.
+ */
+TEST_F(refused, interrupted)
+{
+	const int errors[] = { EINTR, 512 /* ERESTARTSYS */ };
+	int ifi = self->pair.rx.ifindex, fd = self->other_dmabuf, i, j;
+	const struct refused refused[] = {
+		{ -EAGAIN, "interrupted", 0, 0, { IFINDEX(ifi), FD(fd) } },
+		{ -EAGAIN, "interrupted", 0, 0,
+		  { IFINDEX(ifi), FD(fd), QUEUES, QUEUE(0), RX } },
+		{ -EAGAIN, "interrupted", 0, 0, { IFINDEX(ifi), FD(fd) } },
+	};
+	const int cmds[] = {
+		NETDEV_CMD_DMABUF_REGISTER, NETDEV_CMD_BIND_RX, NETDEV_CMD_BIND_TX,
+	};
+
+	for (i = 0; i < ARRAY_SIZE(cmds); i++) {
+		for (j = 0; j < ARRAY_SIZE(errors); j++) {
+			mock_fail(fd, DMA_BUF_MOCK_FAIL_MAP, errors[j]);
+			expect_refused(_metadata, &self->other, cmds[i],
+				       &refused[i], 1);
+		}
+	}
+	EXPECT_EQ(0, mock_stats(fd).maps);
+}
+
 /* The queue is not free: the dma-buf is not taken. */
 TEST_F(refused, queue_in_use)
 {
@@ -221,27 +248,18 @@ TEST_F(refused, queue_in_use)
 /* Another netdev of the same device, which the queue does not belong to */
 TEST_F(refused, other_netdev)
 {
-	char path[80];
-	int fd, ifi;
+	struct nsim port;
 
-	snprintf(path, sizeof(path), "/sys/bus/netdevsim/devices/netdevsim%d/new_port",
-		 self->pair.rx.id);
-	fd = open(path, O_WRONLY);
-	ASSERT_GE(fd, 0);
-	ASSERT_EQ(1, write(fd, "1", 1));
-	close(fd);
-	for (ifi = self->pair.rx.ifindex + 1; ifi < 1000; ifi++)
-		if (!dmabuf_register(&self->other, ifi, self->other_dmabuf))
-			break;
-	ASSERT_LT(ifi, 1000);
-
+	nsim_add_port(&self->pair.rx, &port);
+	ASSERT_EQ(0, dmabuf_register(&self->other, port.ifindex,
+				     self->other_dmabuf));
 	EXPECT_EQ(-EINVAL, devmem_bind_id(&self->nl, self->pair.rx.ifindex, 0,
 					  self->other.id));
 	EXPECT_NE(NULL, strstr(self->nl.msg, "another device"));
 	EXPECT_EQ(NETDEV_A_DMABUF_ID, self->nl.bad);
 	EXPECT_EQ(-EINVAL, zc_register_id(&self->ring, self->pair.rx.ifindex, 0,
 					  self->other.id, 0, PAGE));
-	EXPECT_EQ(1, dmabuf_count(&self->nl, ifi));
+	EXPECT_EQ(1, dmabuf_count(&self->nl, port.ifindex));
 	devmem_unbind(&self->other);
 	netdev_nl_open(&self->other);
 }

@@ -9,95 +9,13 @@
 #include <errno.h>
 #include <linux/netdev.h>
 #include <pthread.h>
-#include <stdlib.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-#include "netmem_lib.h"
+#include "netmem_reg.h"
 #include "netmem_stream.h"
-
-#define PAGE		4096UL
-#define AREA_SIZE	(256 * PAGE)
-#define WAIT_MS		30000
-#define LIMIT		300	/* seconds, for a slow machine */
-
-FIXTURE(reg) {
-	struct nsim_pair pair;
-	struct devmem nl, ntf;	/* has it registered; listens */
-	struct dmabuf_info info;
-	int dmabuf;
-};
-
-FIXTURE_SETUP(reg)
-{
-	if (!nsim_available())
-		SKIP(return, "no netdevsim, no /dev/dma_buf_mock, or not root");
-	nsim_pair_create(&self->pair, 2);
-	self->dmabuf = mock_create(AREA_SIZE, 2, DMA_BUF_MOCK_P2P |
-				   DMA_BUF_MOCK_CHECK_IDLE);
-	netdev_nl_open(&self->nl);
-	dmabuf_subscribe(&self->ntf);
-	ASSERT_EQ(0, dmabuf_count(&self->nl, 0));
-	ASSERT_EQ(0, dmabuf_register(&self->nl, self->pair.rx.ifindex,
-				     self->dmabuf));
-	ASSERT_NE(0, self->nl.id);
-}
-
-FIXTURE_TEARDOWN(reg)
-{
-	if (!self->pair.home)
-		return;
-	devmem_unbind(&self->nl);
-	devmem_unbind(&self->ntf);
-	EXPECT_TRUE(mock_released(self->dmabuf));
-	close(self->dmabuf);
-	nsim_pair_destroy(&self->pair);
-}
-
-/* The next notification must be this one. */
-static void expect_ntf(struct __test_metadata *_metadata,
-		       struct _test_data_reg *self, int cmd, __u32 id)
-{
-	memset(&self->info, 0, sizeof(self->info));
-	EXPECT_EQ(cmd, dmabuf_wait(&self->ntf, WAIT_MS, &self->info));
-	EXPECT_EQ(id, self->info.id);
-	EXPECT_EQ(AREA_SIZE, self->info.size);
-}
-
-static void expect_owner(struct __test_metadata *_metadata,
-			 struct _test_data_reg *self, __u32 id, __u32 owner,
-			 size_t offset, size_t len)
-{
-	struct dmabuf_info info = {};
-	struct devmem nl;
-
-	netdev_nl_open(&nl);
-	EXPECT_EQ(0, dmabuf_get(&nl, id, &info));
-	devmem_unbind(&nl);
-	EXPECT_EQ(id, info.id);
-	EXPECT_EQ(self->pair.rx.ifindex, info.ifindex);
-	EXPECT_EQ(AREA_SIZE, info.size);
-	EXPECT_EQ(PAGE, info.buf_size);
-	EXPECT_EQ(owner, info.owner);
-	EXPECT_EQ(offset, info.offset);
-	EXPECT_EQ(len, info.len);
-	EXPECT_FALSE(info.peer2peer);
-	EXPECT_FALSE(info.revoked);
-}
-
-static void expect_gone(struct __test_metadata *_metadata, __u32 id)
-{
-	struct dmabuf_info info;
-	struct devmem nl;
-
-	netdev_nl_open(&nl);
-	EXPECT_EQ(-ENOENT, dmabuf_get(&nl, id, &info));
-	EXPECT_EQ(0, dmabuf_count(&nl, 0));
-	devmem_unbind(&nl);
-}
 
 TEST_F_TIMEOUT(reg, idle, LIMIT)
 {
@@ -124,7 +42,7 @@ TEST_F_TIMEOUT(reg, idle, LIMIT)
 	netdev_nl_open(&other);
 	EXPECT_EQ(0, dmabuf_get(&other, id, &self->info));
 	devmem_unbind(&other);
-	EXPECT_EQ(-ETIMEDOUT, dmabuf_wait(&self->ntf, 200, &self->info));
+	expect_no_ntf(_metadata, self);
 	EXPECT_EQ(1, mock_stats(self->dmabuf).mapped);
 	devmem_unbind(&self->nl);
 	EXPECT_EQ(0, mock_stats(self->dmabuf).attached);
@@ -255,7 +173,7 @@ TEST_F_TIMEOUT(reg, devmem_takes_it, LIMIT)
 	/* The socket that it came from does not matter any more. */
 	id = binder.id;
 	devmem_unbind(&self->nl);
-	EXPECT_EQ(-ETIMEDOUT, dmabuf_wait(&self->ntf, 200, &self->info));
+	expect_no_ntf(_metadata, self);
 	expect_owner(_metadata, self, id, NETDEV_DMABUF_OWNER_DEVMEM, 0,
 		     AREA_SIZE);
 	EXPECT_EQ(1, mock_stats(self->dmabuf).mapped);
@@ -336,7 +254,7 @@ TEST_F_TIMEOUT(reg, ring_takes_it, LIMIT)
 					 PAGE));
 	EXPECT_EQ(-EBUSY, zc_add_area_id(&ring, id, 16 * PAGE, PAGE, &token));
 	devmem_unbind(&self->nl);
-	EXPECT_EQ(-ETIMEDOUT, dmabuf_wait(&self->ntf, 200, &self->info));
+	expect_no_ntf(_metadata, self);
 	expect_owner(_metadata, self, id, NETDEV_DMABUF_OWNER_IO_URING, PAGE,
 		     8 * PAGE);
 	EXPECT_EQ(1, mock_stats(self->dmabuf).mapped);
@@ -361,7 +279,7 @@ TEST_F_TIMEOUT(reg, ring_takes_it, LIMIT)
 	EXPECT_TRUE(self->info.revoked);
 	expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_CHANGE_NTF, id2);
 	EXPECT_TRUE(self->info.revoked);
-	EXPECT_EQ(-ETIMEDOUT, dmabuf_wait(&self->ntf, 200, &self->info));
+	expect_no_ntf(_metadata, self);
 	zc_ring_close(&ring2);
 	zc_ring_close(&ring);
 	expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_DEL_NTF, id);
@@ -404,122 +322,37 @@ TEST_F_TIMEOUT(reg, not_registered, LIMIT)
 	EXPECT_EQ(PAGE, self->info.offset);
 }
 
-/* --- the netdev goes, or the network namespace */
-
-static bool wait_unmapped(int dmabuf)
-{
-	int i;
-
-	for (i = 0; i < WAIT_MS / 50 && mock_stats(dmabuf).mapped; i++)
-		usleep(50000);
-	return !mock_stats(dmabuf).mapped;
-}
-
-TEST_F_TIMEOUT(reg, netdev_goes, LIMIT)
-{
-	struct nsim *rx = &self->pair.rx;
-	struct zc_ring ring;
-	__u32 idle, taken;
-
-	idle = self->nl.id;
-	ASSERT_EQ(0, dmabuf_register(&self->nl, rx->ifindex, self->dmabuf));
-	taken = self->nl.id;
-	zc_ring_open(&ring);
-	ASSERT_EQ(0, zc_register_id(&ring, rx->ifindex, 0, taken, 0, PAGE));
-	nsim_remove(rx);
-	EXPECT_EQ(0, mock_stats(self->dmabuf).mapped);
-
-	/* What nobody uses goes with it, the others with their owner. */
-	expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_DEL_NTF, idle);
-	EXPECT_FALSE(self->info.revoked);
-	EXPECT_EQ(-ENOENT, dmabuf_get(&self->nl, idle, &self->info));
-	EXPECT_EQ(0, dmabuf_get(&self->nl, taken, &self->info));
-	EXPECT_EQ(NETDEV_DMABUF_OWNER_IO_URING, self->info.owner);
-	zc_ring_close(&ring);
-	expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_DEL_NTF, taken);
-	expect_gone(_metadata, taken);
-}
-
-TEST_F_TIMEOUT(reg, netdev_goes_while_bound, LIMIT)
-{
-	struct nsim *rx = &self->pair.rx;
-	__u32 id = self->nl.id;
-
-	ASSERT_EQ(0, devmem_bind_id(&self->nl, rx->ifindex, 0, id));
-	nsim_remove(rx);
-	EXPECT_EQ(0, mock_stats(self->dmabuf).mapped);
-	EXPECT_EQ(-ETIMEDOUT, dmabuf_wait(&self->ntf, 200, &self->info));
-	devmem_unbind(&self->nl);
-	expect_ntf(_metadata, self, NETDEV_CMD_DMABUF_DEL_NTF, id);
-}
-
-/* The ring is all that is left of the namespace, and nobody to be told. */
-TEST_F_TIMEOUT(reg, netns_goes, LIMIT)
-{
-	struct nsim *rx = &self->pair.rx;
-	struct zc_ring ring;
-
-	zc_ring_open(&ring);
-	ASSERT_EQ(0, zc_register_id(&ring, rx->ifindex, 0, self->nl.id, 0,
-				    AREA_SIZE));
-	devmem_unbind(&self->nl);
-	devmem_unbind(&self->ntf);
-	EXPECT_EQ(1, mock_stats(self->dmabuf).mapped);
-	nsim_enter(&self->pair.tx);
-	close(rx->ns);
-	EXPECT_TRUE(wait_unmapped(self->dmabuf));
-	zc_ring_close(&ring);
-	EXPECT_TRUE(mock_released(self->dmabuf));
-	netdev_nl_open(&self->nl);
-	netdev_nl_open(&self->ntf);
-	rx->ns = dup(self->pair.tx.ns);
-}
-
 /* --- several want it */
 
 struct racer {
 	struct _test_data_reg *self;
 	pthread_barrier_t *barrier;
-	struct devmem dm;
-	struct zc_ring ring;
-	int kind, ret;
+	struct owner owner;
+	int i, ret;
 };
 
-enum { BIND, RING, CLOSE, NR_RACERS };
+/* A ring, a binding, and the netlink socket that is closed */
+enum { CLOSE = NR_KINDS, NR_RACERS };
 
 static void *race(void *data)
 {
 	struct racer *r = data;
-	int ifindex = r->self->pair.rx.ifindex;
-	__u32 id = r->self->nl.id;
+	struct nsim *rx = &r->self->pair.rx;
+	struct part part = { .id = r->self->nl.id, .size = AREA_SIZE };
 
-	nsim_enter(&r->self->pair.rx);
-	if (r->kind == BIND)
-		netdev_nl_open(&r->dm);
-	else if (r->kind == RING)
-		zc_ring_open(&r->ring);
+	if (r->i != CLOSE)
+		owner_open(&r->owner, r->i, rx);
 	pthread_barrier_wait(r->barrier);
-	if (r->kind == BIND)
-		r->ret = devmem_bind_id(&r->dm, ifindex, 0, id);
-	else if (r->kind == RING)
-		r->ret = zc_register_id(&r->ring, ifindex, 1, id, 0, AREA_SIZE);
+	if (r->i != CLOSE)
+		r->ret = owner_take(&r->owner, rx, r->i, &part);
 	else
-		close(r->self->nl.sock);
+		devmem_unbind(&r->self->nl);
 	return NULL;
-}
-
-static void unrace(struct racer *r)
-{
-	if (r->kind == BIND)
-		devmem_unbind(&r->dm);
-	else if (r->kind == RING)
-		zc_ring_close(&r->ring);
 }
 
 TEST_F_TIMEOUT(reg, race, LIMIT)
 {
-	const char *env = getenv("NETMEM_ROUNDS");
-	int round, rounds = env ? atoi(env) : 20, i, won;
+	int round, rounds = netmem_rounds(20), i, won;
 	pthread_barrier_t barrier;
 	struct racer r[NR_RACERS];
 	pthread_t t[NR_RACERS];
@@ -532,21 +365,24 @@ TEST_F_TIMEOUT(reg, race, LIMIT)
 			r[i] = (struct racer) {
 				.self = self,
 				.barrier = &barrier,
-				.kind = i,
+				.i = i,
 			};
 			ASSERT_EQ(0, pthread_create(&t[i], NULL, race, &r[i]));
 		}
 		for (i = 0; i < NR_RACERS; i++)
 			pthread_join(t[i], NULL);
 		/* One of them, or the socket was closed before. */
-		won = !r[BIND].ret + !r[RING].ret;
-		ASSERT_LE(won, 1);
-		for (i = 0; i < 2; i++)
-			if (r[i].ret)
+		won = 0;
+		for (i = 0; i < NR_KINDS; i++) {
+			if (!r[i].ret)
+				won++;
+			else
 				ASSERT_TRUE(r[i].ret == -EBUSY || r[i].ret == -ENOENT);
+		}
+		ASSERT_LE(won, 1);
 		EXPECT_EQ(won, dmabuf_count(&other, 0));
-		for (i = 0; i < NR_RACERS; i++)
-			unrace(&r[i]);
+		for (i = 0; i < NR_KINDS; i++)
+			owner_put(&r[i].owner);
 		ASSERT_TRUE(mock_released(self->dmabuf));
 		netdev_nl_open(&self->nl);
 		ASSERT_EQ(0, dmabuf_register(&self->nl, self->pair.rx.ifindex,
@@ -555,23 +391,23 @@ TEST_F_TIMEOUT(reg, race, LIMIT)
 	devmem_unbind(&other);
 }
 
-/* --- and it is received into */
+/* --- and it is received into, by all that arrives */
 
 FIXTURE(data) {
 	struct nsim_pair pair;
 	struct devmem nl;
-	struct zc_ring ring;
+	struct owner owner;
 	struct sender sender;
 	int dmabuf, sock;
 	char *mem;
 };
 
 FIXTURE_VARIANT(data) {
-	bool ring;
+	enum kind kind;
 };
 
-FIXTURE_VARIANT_ADD(data, devmem) {};
-FIXTURE_VARIANT_ADD(data, ring) { .ring = true };
+FIXTURE_VARIANT_ADD(data, devmem) { .kind = DEVMEM };
+FIXTURE_VARIANT_ADD(data, ring) { .kind = ZCRX };
 
 FIXTURE_SETUP(data)
 {
@@ -580,9 +416,7 @@ FIXTURE_SETUP(data)
 	nsim_pair_create(&self->pair, 1);
 	self->dmabuf = mock_create(AREA_SIZE, 2, DMA_BUF_MOCK_P2P |
 				   DMA_BUF_MOCK_CHECK_IDLE);
-	self->mem = mmap(NULL, AREA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
-			 self->dmabuf, 0);
-	ASSERT_NE(MAP_FAILED, self->mem);
+	self->mem = mock_mmap(self->dmabuf, AREA_SIZE);
 	netdev_nl_open(&self->nl);
 	ASSERT_EQ(0, dmabuf_register(&self->nl, self->pair.rx.ifindex,
 				     self->dmabuf));
@@ -601,37 +435,19 @@ FIXTURE_TEARDOWN(data)
 
 TEST_F_TIMEOUT(data, received, LIMIT)
 {
-	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
-	int ifindex = self->pair.rx.ifindex, listenfd, ret;
+	struct part part = { .id = self->nl.id, .size = AREA_SIZE };
+	struct nsim *rx = &self->pair.rx;
 	uint64_t pos = 0;
 
-	if (variant->ring) {
-		zc_ring_open(&self->ring);
-		ASSERT_EQ(0, zc_register_id(&self->ring, ifindex, 0,
-					    self->nl.id, 0, AREA_SIZE));
-	} else {
-		ASSERT_EQ(0, devmem_bind_id(&self->nl, ifindex, 0,
-					    self->nl.id));
-	}
-	listenfd = tcp_listen();
-	sender_start(&self->sender, &self->pair.tx);
-	self->sock = accept(listenfd, NULL, NULL);
-	ASSERT_GE(self->sock, 0);
-	close(listenfd);
-	ASSERT_EQ(0, setsockopt(self->sock, SOL_SOCKET, SO_LINGER, &reset,
-				sizeof(reset)));
-
-	ret = variant->ring ?
-	      stream_recv_zcrx(&self->ring, self->sock, self->mem, AREA_SIZE,
-			       &pos, 4 * AREA_SIZE) :
-	      stream_recv_devmem(self->sock, self->mem, AREA_SIZE, &pos,
-				 4 * AREA_SIZE);
-	EXPECT_EQ(0, ret);
+	owner_open(&self->owner, variant->kind, rx);
+	ASSERT_EQ(0, owner_take(&self->owner, rx, 0, &part));
+	self->sock = stream_open(&self->sender, &self->pair);
+	EXPECT_EQ(0, stream_recv(&self->owner, self->sock, self->mem, AREA_SIZE,
+				 &pos, 4 * AREA_SIZE));
 	EXPECT_GE(pos, 4 * AREA_SIZE);
 
 	sender_stop(&self->sender);
-	if (variant->ring)
-		zc_ring_close(&self->ring);
+	owner_put(&self->owner);
 	close(self->sock);
 }
 

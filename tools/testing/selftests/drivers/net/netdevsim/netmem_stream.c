@@ -6,8 +6,10 @@
 /* struct iovec comes from the kernel's header, like what else is in there */
 #define __iovec_defined 1
 #include <linux/uio.h>
+#include <arpa/inet.h>
 #include <errno.h>
 #include <error.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -24,6 +26,7 @@
 #define SO_DEVMEM_DONTNEED 80
 #endif
 
+#define PORT		9998
 #define CHUNK		65536
 #define TIMEOUT_MS	20000
 
@@ -47,6 +50,38 @@ static int stream_check(const char *data, size_t len, uint64_t pos)
 	return 0;
 }
 
+static struct sockaddr_in rx_addr(void)
+{
+	struct sockaddr_in sin = {
+		.sin_family = AF_INET,
+		.sin_port = htons(PORT),
+	};
+
+	inet_pton(AF_INET, NSIM_RX_ADDR, &sin.sin_addr);
+	return sin;
+}
+
+static int tcp_listen(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+	struct sockaddr_in sin = rx_addr();
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (fd < 0 || bind(fd, (void *)&sin, sizeof(sin)) || listen(fd, 1))
+		error(1, errno, "listen");
+	return fd;
+}
+
+static int tcp_connect(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in sin = rx_addr();
+
+	if (fd < 0 || connect(fd, (void *)&sin, sizeof(sin)))
+		error(1, errno, "connect");
+	return fd;
+}
+
 static void *send_stream(void *data)
 {
 	struct sender *sender = data;
@@ -68,13 +103,29 @@ static void *send_stream(void *data)
 	return NULL;
 }
 
-void sender_start(struct sender *sender, const struct nsim *nsim)
+int stream_open(struct sender *sender, const struct nsim_pair *pair)
 {
-	sender->nsim = nsim;
+	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+	int listenfd, sock;
+
+	nsim_enter(&pair->rx);
+	listenfd = tcp_listen();
+	sender->nsim = &pair->tx;
 	sender->stop = 0;
 	sender->sock = -1;
-	if (pthread_create(&sender->thread, NULL, send_stream, sender))
+	errno = pthread_create(&sender->thread, NULL, send_stream, sender);
+	if (errno)
 		error(1, errno, "pthread_create");
+
+	sock = accept(listenfd, NULL, NULL);
+	/*
+	 * A socket that has no peer any more would keep what came out of order,
+	 * and with it net_iovs, for minutes after it has been closed.
+	 */
+	if (sock < 0 || setsockopt(sock, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)))
+		error(1, errno, "accept");
+	close(listenfd);
+	return sock;
 }
 
 void sender_stop(struct sender *sender)
@@ -101,8 +152,8 @@ static void zcrx_refill(struct zc_ring *ring, uint64_t off, unsigned int len)
 	__atomic_store_n(ring->rq_tail, tail + 1, __ATOMIC_RELEASE);
 }
 
-int stream_recv_zcrx(struct zc_ring *ring, int sock, const char *mem,
-		     size_t size, uint64_t *pos, uint64_t want)
+static int recv_zcrx(struct zc_ring *ring, int sock, const char *mem, size_t size,
+		     uint64_t *pos, uint64_t want)
 {
 	struct io_uring_zcrx_cqe *rcqe;
 	struct io_uring_cqe *cqe;
@@ -136,7 +187,7 @@ int stream_recv_zcrx(struct zc_ring *ring, int sock, const char *mem,
 	return ret;
 }
 
-int stream_recv_devmem(int sock, const char *mem, size_t size, uint64_t *pos,
+static int recv_devmem(int sock, const char *mem, size_t size, uint64_t *pos,
 		       uint64_t want)
 {
 	struct timeval timeout = { .tv_sec = TIMEOUT_MS / 1000 };
@@ -190,4 +241,12 @@ int stream_recv_devmem(int sock, const char *mem, size_t size, uint64_t *pos,
 		}
 	}
 	return 0;
+}
+
+int stream_recv(struct owner *owner, int sock, const char *mem, size_t size,
+		uint64_t *pos, uint64_t want)
+{
+	if (owner->kind == DEVMEM)
+		return recv_devmem(sock, mem, size, pos, want);
+	return recv_zcrx(&owner->ring, sock, mem, size, pos, want);
 }

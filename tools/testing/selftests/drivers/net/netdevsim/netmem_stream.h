@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * A TCP stream every byte of which can be told from all others nearby, and
- * receivers that look at every byte.
+ * a receiver that looks at every byte.
  */
 #ifndef NETMEM_STREAM_H
 #define NETMEM_STREAM_H
@@ -19,7 +19,8 @@ struct sender {
 	int stop;
 };
 
-void sender_start(struct sender *sender, const struct nsim *nsim);
+/* Connects the two netdevsims and starts to send. Returns the receiver's socket. */
+int stream_open(struct sender *sender, const struct nsim_pair *pair);
 void sender_stop(struct sender *sender);
 
 /*
@@ -27,9 +28,7 @@ void sender_stop(struct sender *sender);
  * the buffers back, until there are @want bytes or an error. Returns 0, the
  * error, or -EILSEQ for wrong data.
  */
-int stream_recv_zcrx(struct zc_ring *ring, int sock, const char *mem,
-		     size_t size, uint64_t *pos, uint64_t want);
-int stream_recv_devmem(int sock, const char *mem, size_t size, uint64_t *pos,
-		       uint64_t want);
+int stream_recv(struct owner *owner, int sock, const char *mem, size_t size,
+		uint64_t *pos, uint64_t want);
 
 #endif /* NETMEM_STREAM_H */
