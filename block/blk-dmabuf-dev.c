@@ -104,7 +104,7 @@ static bool att_unlink(struct blk_dmabuf_att *att)
 
 	if (!att->linked)
 		return false;
-	att->linked = false;
+	WRITE_ONCE(att->linked, false);
 	list_del_rcu(&att->db_node);
 	list_del(&att->dev_node);
 	return true;
@@ -181,8 +181,9 @@ err_free:
 	return ERR_PTR(ret);
 }
 
-static struct blk_dmabuf_att *att_find_get(struct blk_dmabuf *db,
-					   struct blk_dmabuf_dev *ddev)
+/* Context: any. */
+struct blk_dmabuf_att *blk_dmabuf_att_find_get(struct blk_dmabuf *db,
+					       struct blk_dmabuf_dev *ddev)
 {
 	struct blk_dmabuf_att *att;
 
@@ -200,12 +201,12 @@ struct blk_dmabuf_att *blk_dmabuf_att_get(struct blk_dmabuf *db,
 {
 	struct blk_dmabuf_att *att;
 
-	att = att_find_get(db, ddev);
+	att = blk_dmabuf_att_find_get(db, ddev);
 	if (att)
 		return att;
 
 	mutex_lock(&db->attach_lock);
-	att = att_find_get(db, ddev);
+	att = blk_dmabuf_att_find_get(db, ddev);
 	if (!att)
 		att = att_create(db, ddev);
 	mutex_unlock(&db->attach_lock);

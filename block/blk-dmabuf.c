@@ -7,6 +7,7 @@
 #include <linux/blkdev.h>
 #include <linux/dma-buf.h>
 #include <linux/iov_dmabuf.h>
+#include <linux/memcontrol.h>
 #include <linux/rculist.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -38,6 +39,11 @@
  * Nobody has to sleep, and submitters do not notice.  There is a worker for each
  * dma-buf and device, so that those that are slow or stopped hold up no others.
  *
+ * Where a driver chooses a device for each bio, its path, it takes the bio back
+ * before that is parked, as the path may have gone before there is a mapping.  If
+ * it is still there then, that is where the bio goes, because that is where the
+ * mapping is.  Otherwise the driver chooses again.
+ *
  * What can be known early is done early: blk_dmabuf_map_bdev() attaches and maps
  * at registration, so that a buffer that a device can't use is refused there.
  */
@@ -45,49 +51,47 @@
 static struct workqueue_struct *blk_dmabuf_wq;
 
 /*
- * A stacked device that is being suspended, or its array reconfigured, waits for
- * parked bios, and who has the reservation lock may be waiting for that device.
+ * Requests that are needed to free memory may be waiting behind us: no I/O.
+ * Attachments and mappings are charged to whoever made @db, also if it is a
+ * worker that makes them.
  */
-#define PARKED_TIMEOUT	(30 * HZ)
-
-static struct blk_dmabuf *bio_dmabuf(const struct bio *bio)
+struct blk_dmabuf_att *blk_dmabuf_att_get_noio(struct blk_dmabuf *db,
+					       struct blk_dmabuf_dev *ddev)
 {
-	return container_of((const struct bio_vec (*)[])bio->bi_io_vec,
-			    struct blk_dmabuf, windows);
-}
-
-/* Requests that are needed to free memory may be waiting behind us: no I/O. */
-static struct blk_dmabuf_att *blk_dmabuf_att_get_noio(struct blk_dmabuf *db,
-						      struct blk_dmabuf_dev *ddev)
-{
+	struct mem_cgroup *memcg = set_active_memcg(db->memcg);
 	unsigned int noio = memalloc_noio_save();
 	struct blk_dmabuf_att *att = blk_dmabuf_att_get(db, ddev);
 
 	memalloc_noio_restore(noio);
+	set_active_memcg(memcg);
 	return att;
 }
 
 /* Make a mapping, for requests that are submitted before it is let go */
-static int blk_dmabuf_att_map_hold(struct blk_dmabuf_att *att,
+static int blk_dmabuf_att_map_hold(const struct blk_dmabuf *db,
+				   struct blk_dmabuf_att *att,
 				   unsigned long timeout)
 {
+	struct mem_cgroup *memcg = set_active_memcg(db->memcg);
 	unsigned int noio = memalloc_noio_save();
 	int ret = dma_buf_importer_map_hold(&att->imp, timeout);
 
 	memalloc_noio_restore(noio);
+	set_active_memcg(memcg);
 	return ret;
 }
 
 /* The next invalidation leaves the mapping alone until blk_dmabuf_unhold() */
-static struct blk_dmabuf_att *blk_dmabuf_map_hold(struct blk_dmabuf *db,
-						  struct blk_dmabuf_dev *ddev)
+struct blk_dmabuf_att *blk_dmabuf_map_hold(struct blk_dmabuf *db,
+					   struct blk_dmabuf_dev *ddev,
+					   unsigned long timeout)
 {
 	struct blk_dmabuf_att *att = blk_dmabuf_att_get_noio(db, ddev);
 	int ret;
 
 	if (IS_ERR(att))
 		return att;
-	ret = blk_dmabuf_att_map_hold(att, 0);
+	ret = blk_dmabuf_att_map_hold(db, att, timeout);
 	if (ret) {
 		blk_dmabuf_att_put(att);
 		return ERR_PTR(ret);
@@ -163,27 +167,59 @@ void blk_rq_dmabuf_unmap(struct request *rq)
 }
 EXPORT_SYMBOL_GPL(blk_rq_dmabuf_unmap);
 
+/* Let the worker of @att have @bio, and the reference to @att. */
+void blk_dmabuf_att_park(struct blk_dmabuf_att *att, struct bio *bio)
+{
+	unsigned long flags;
+	bool queued;
+
+	spin_lock_irqsave(&att->parked_lock, flags);
+	bio_list_add(&att->parked, bio);
+	queued = queue_work(blk_dmabuf_wq, &att->map_work);
+	spin_unlock_irqrestore(&att->parked_lock, flags);
+	/* Otherwise the reference is the work's. */
+	if (!queued)
+		blk_dmabuf_att_put(att);
+}
+
 /*
  * A driver has found no mapping for @rq: take its bio away from it and let a
  * worker submit it again.  Returns false if it is not such a request.
  */
 bool blk_dmabuf_park_rq(struct request *rq)
 {
+	struct bio_list bios = BIO_EMPTY_LIST;
 	struct bio *bio = rq->bio;
+	struct blk_dmabuf_att *att;
 	struct blk_dmabuf *db;
 	unsigned long flags;
 
 	if (!bio || !bio_flagged(bio, BIO_DMABUF) || blk_rq_is_passthrough(rq))
 		return false;
 
-	/* Nothing has been done that latencies could be computed from. */
-	bio->bi_status = BLK_STS_AGAIN;
-	rq_qos_done_bio(bio);
-	bio->bi_status = BLK_STS_OK;
+	/*
+	 * Nothing has been done that latencies could be computed from.  If the
+	 * driver that chose the device has the bio back, that one's disk does not
+	 * know about it.
+	 */
+	if (bdev_get_queue(bio->bi_bdev) == rq->q) {
+		bio->bi_status = BLK_STS_AGAIN;
+		rq_qos_done_bio(bio);
+		bio->bi_status = BLK_STS_OK;
+	}
+
+	/* As they are not merged, this is the only one. */
+	blk_steal_bios(&bios, rq);
+	bio = bio_list_pop(&bios);
 
 	db = bio_dmabuf(bio);
+	att = blk_dmabuf_att_find_get(db, queue_dmabuf_dev(rq->q));
+	if (att) {
+		blk_dmabuf_att_park(att, bio);
+		return true;
+	}
 	spin_lock_irqsave(&db->parked_lock, flags);
-	blk_steal_bios(&db->parked, rq);
+	bio_list_add(&db->parked, bio);
 	/* Under the lock: it is the bios that keep @db. */
 	queue_work(blk_dmabuf_wq, &db->attach_work);
 	spin_unlock_irqrestore(&db->parked_lock, flags);
@@ -214,8 +250,8 @@ static blk_status_t map_error_status(int error)
 	}
 }
 
-static void bio_dmabuf_fail(struct bio *bio, struct blk_dmabuf_dev *ddev,
-			    int error)
+/* @ddev is the device that the bio is for, if there is no choice. */
+void bio_dmabuf_fail(struct bio *bio, struct blk_dmabuf_dev *ddev, int error)
 {
 	if (ddev && READ_ONCE(ddev->dead))
 		bio_io_error(bio);
@@ -230,7 +266,8 @@ void blk_dmabuf_map_work(struct work_struct *work)
 		container_of(work, struct blk_dmabuf_att, map_work);
 	struct bio_list bios;
 	struct bio *bio;
-	int ret;
+	bool paths;
+	int ret = 0;
 
 	spin_lock_irq(&att->parked_lock);
 	bios = att->parked;
@@ -238,12 +275,22 @@ void blk_dmabuf_map_work(struct work_struct *work)
 	spin_unlock_irq(&att->parked_lock);
 
 	while ((bio = bio_list_pop(&bios))) {
-		ret = blk_dmabuf_att_map_hold(att, PARKED_TIMEOUT);
+		paths = blk_dmabuf_has_paths(bio->bi_bdev->bd_disk);
+		/* Those behind one that waited in vain have waited as long */
+		if (ret != -ETIMEDOUT)
+			ret = blk_dmabuf_att_map_hold(bio_dmabuf(bio), att,
+						      BLK_DMABUF_PARKED_TIMEOUT);
 		if (ret) {
-			bio_dmabuf_fail(bio, att->ddev, ret);
+			if (paths)
+				blk_dmabuf_try_other_paths(bio, att, ret);
+			else
+				bio_dmabuf_fail(bio, att->ddev, ret);
 			continue;
 		}
-		submit_bio_noacct_nocheck(bio, false);
+		if (paths)
+			blk_dmabuf_submit_to_path(bio, att->ddev);
+		else
+			submit_bio_noacct_nocheck(bio, false);
 		dma_buf_importer_unhold(&att->imp);
 	}
 	blk_dmabuf_att_put(att);
@@ -251,23 +298,19 @@ void blk_dmabuf_map_work(struct work_struct *work)
 
 static void blk_dmabuf_unpark_bio(struct blk_dmabuf *db, struct bio *bio)
 {
-	struct blk_dmabuf_dev *ddev = queue_dmabuf_dev(bdev_get_queue(bio->bi_bdev));
+	struct gendisk *disk = bio->bi_bdev->bd_disk;
+	struct blk_dmabuf_dev *ddev = queue_dmabuf_dev(disk->queue);
 	struct blk_dmabuf_att *att;
-	bool queued;
 
-	att = ddev ? blk_dmabuf_att_get_noio(db, ddev) : ERR_PTR(-EOPNOTSUPP);
-	if (IS_ERR(att)) {
-		bio_dmabuf_fail(bio, ddev, PTR_ERR(att));
+	if (blk_dmabuf_has_paths(disk)) {
+		blk_dmabuf_park_for_paths(db, bio);
 		return;
 	}
-
-	spin_lock_irq(&att->parked_lock);
-	bio_list_add(&att->parked, bio);
-	queued = queue_work(blk_dmabuf_wq, &att->map_work);
-	spin_unlock_irq(&att->parked_lock);
-	/* Otherwise the reference is the work's. */
-	if (!queued)
-		blk_dmabuf_att_put(att);
+	att = ddev ? blk_dmabuf_att_get_noio(db, ddev) : ERR_PTR(-EOPNOTSUPP);
+	if (IS_ERR(att))
+		bio_dmabuf_fail(bio, ddev, PTR_ERR(att));
+	else
+		blk_dmabuf_att_park(att, bio);
 }
 
 static void blk_dmabuf_attach_work(struct work_struct *work)
@@ -318,6 +361,9 @@ void bio_set_dmabuf(struct bio *bio, const struct iov_iter *iter)
 int bio_split_dmabuf_at(struct bio *bio, const struct queue_limits *lim,
 			unsigned int *segs, unsigned int max_bytes)
 {
+	/* A disk without queue may have lost the feature since it was checked. */
+	if (!(lim->features & BLK_FEAT_DMABUF))
+		return -EOPNOTSUPP;
 	if (bio->bi_iter.bi_offset & lim->dma_alignment)
 		return -EINVAL;
 
@@ -348,6 +394,7 @@ static void blk_dmabuf_release_work(struct work_struct *work)
 	cancel_work_sync(&db->attach_work);
 	blk_dmabuf_detach_all(db);
 	dma_buf_put(db->dmabuf);
+	mem_cgroup_put(db->memcg);
 	mutex_destroy(&db->attach_lock);
 	kvfree(db);
 }
@@ -379,6 +426,9 @@ EXPORT_SYMBOL_GPL(blk_dmabuf_put);
  * @dmabuf: the dma-buf; a reference is taken
  * @dir: what devices may do to the memory
  *
+ * What is allocated for it, now or later, is charged to the caller's memory
+ * cgroup.
+ *
  * Context: may sleep.
  * Return: a blk_dmabuf, to be freed by blk_dmabuf_put(), or an ERR_PTR: -EACCES
  * if the file of the dma-buf is not open for what @dir needs, -EINVAL if the
@@ -406,6 +456,7 @@ struct blk_dmabuf *blk_dmabuf_create(struct dma_buf *dmabuf,
 		return ERR_PTR(-ENOMEM);
 
 	db->dir = dir;
+	db->memcg = get_mem_cgroup_from_current();
 	kref_init(&db->kref);
 	mutex_init(&db->attach_lock);
 	INIT_LIST_HEAD(&db->attachments);
@@ -452,8 +503,9 @@ EXPORT_SYMBOL_GPL(blk_dmabuf_dir);
  * @bdev: the block device
  *
  * Not needed before I/O, but reports early what would go wrong later, and saves
- * the first I/O from making the mapping.  For a stacked device only checks that
- * it supports dma-bufs.
+ * the first I/O from making the mapping.  For a device with several paths, one
+ * that can be used is enough.  For other stacked devices only checks that they
+ * support dma-bufs.
  *
  * Context: may sleep.  Takes the reservation lock of the dma-buf.
  * Return: 0; -EOPNOTSUPP if the device doesn't support dma-bufs; -ENODEV if it
@@ -468,12 +520,14 @@ int blk_dmabuf_map_bdev(struct blk_dmabuf *db, struct block_device *bdev)
 	/* The tag set of a driver that does not opt in may be gone by now. */
 	if (!bdev_dmabuf(bdev))
 		return -EOPNOTSUPP;
+	if (blk_dmabuf_has_paths(bdev->bd_disk))
+		return blk_dmabuf_map_paths(db, bdev->bd_disk);
 	if (!queue_is_mq(q))
 		return 0;
 	ddev = queue_dmabuf_dev(q);
 	if (!ddev)
 		return -EOPNOTSUPP;
-	att = blk_dmabuf_map_hold(db, ddev);
+	att = blk_dmabuf_map_hold(db, ddev, 0);
 	if (IS_ERR(att))
 		return map_error(PTR_ERR(att));
 	blk_dmabuf_unhold(att);
@@ -503,7 +557,7 @@ struct blk_dmabuf_att *blk_dmabuf_map_queue(struct request_queue *q,
 
 	if (!ddev)
 		return ERR_PTR(-EOPNOTSUPP);
-	att = blk_dmabuf_map_hold((struct blk_dmabuf *)iter->dmabuf, ddev);
+	att = blk_dmabuf_map_hold((struct blk_dmabuf *)iter->dmabuf, ddev, 0);
 	if (att == ERR_PTR(-ERESTARTSYS))
 		return ERR_PTR(-EINTR);
 	return IS_ERR(att) ? ERR_PTR(map_error(PTR_ERR(att))) : att;

@@ -17,7 +17,8 @@ enum dma_buf_mock_flags {
 	DMA_BUF_MOCK_SHRINK	= 0x10,	/* invalidated by memory reclaim */
 	DMA_BUF_MOCK_SHORT	= 0x20,	/* mappings lack their last segment */
 	DMA_BUF_MOCK_NO_PIN	= 0x40,
-	DMA_BUF_MOCK_FLAGS	= 0x7f,
+	DMA_BUF_MOCK_RDONLY	= 0x80,	/* mode of the file */
+	DMA_BUF_MOCK_FLAGS	= 0xff,
 };
 
 struct dma_buf_mock_create {

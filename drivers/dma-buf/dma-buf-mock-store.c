@@ -79,7 +79,7 @@ int mock_store_sgt(const struct mock_store *store, unsigned int nr, struct sg_ta
 	unsigned int i;
 	int ret;
 
-	ret = sg_alloc_table(sgt, nr, GFP_KERNEL);
+	ret = sg_alloc_table(sgt, nr, GFP_KERNEL_ACCOUNT);
 	if (ret)
 		return ret;
 	for_each_sgtable_sg(sgt, sg, i)

@@ -133,7 +133,7 @@ static int give_addresses(struct mock_mapping *map)
 	unsigned int i;
 	int ret;
 
-	ret = sg_alloc_table(&map->given, map->real.nents, GFP_KERNEL);
+	ret = sg_alloc_table(&map->given, map->real.nents, GFP_KERNEL_ACCOUNT);
 	if (ret)
 		return ret;
 	to = map->given.sgl;
@@ -158,7 +158,7 @@ static struct sg_table *mock_map(struct dma_buf_attachment *attach,
 	if (fails(mock, DMA_BUF_MOCK_FAIL_MAP, &ret))
 		return ERR_PTR(ret);
 
-	map = kzalloc_obj(*map);
+	map = kzalloc_obj(*map, GFP_KERNEL_ACCOUNT);
 	if (!map)
 		return ERR_PTR(-ENOMEM);
 	if (mock->flags & DMA_BUF_MOCK_SHORT)
@@ -372,7 +372,7 @@ struct dma_buf_mock *dma_buf_mock_create(size_t size, unsigned int order, u32 fl
 
 	info.ops = &mock_ops;
 	info.size = size;
-	info.flags = O_RDWR;
+	info.flags = flags & DMA_BUF_MOCK_RDONLY ? O_RDONLY : O_RDWR;
 	info.priv = mock;
 	mock->dmabuf = dma_buf_export(&info);
 	if (IS_ERR(mock->dmabuf)) {

@@ -5,11 +5,15 @@ Each function returns the findings as lines; none means clean.
 """
 import concurrent.futures
 import fnmatch
+import hashlib
 import os
 import re
 import subprocess
 
 import series
+
+CACHE = os.environ.get("KIT_CACHE") or os.path.join(
+    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "dmabuf-io")
 
 
 def run(command, tree):
@@ -33,24 +37,44 @@ def read_allowed(path):
     return allowed
 
 
+FINDING = re.compile(r"(.*?):\d+: (?:ERROR|WARNING|CHECK):(\w+): ")
+
+
+def checkpatch_output(tree, base, mail):
+    """The lines of checkpatch.pl about a mail; from the cache if it was asked before.
+
+    What it looks at is the base's or the mail's own.  The mail is called mail.patch.
+    """
+    text = re.sub(r"^(Subject: \[PATCH) \d+/\d+\]", r"\1]", series.read(mail), count=1, flags=re.MULTILINE)
+    key = hashlib.sha256(f"{base}\n{text}".encode("utf-8", "surrogateescape")).hexdigest()
+    kept = os.path.join(CACHE, "checkpatch", key)
+    if os.path.exists(kept):
+        return series.read(kept).splitlines()
+    out = run(["perl", "scripts/checkpatch.pl", "--strict", "--show-types", "--no-summary", "--showfile",
+               "--terse", mail], tree).stdout.replace(mail, "mail.patch")
+    lines = [line for line in out.splitlines() if line.strip()]
+    if all(FINDING.match(line) for line in lines):      # and no trouble with the script itself
+        series.write(kept, "".join(line + "\n" for line in lines))
+    return lines
+
+
 def checkpatch(tree, mails, allow_file):
     allowed, used, found = read_allowed(allow_file), set(), []
-    command = ["perl", "scripts/checkpatch.pl", "--strict", "--show-types", "--no-summary", "--showfile", "--terse"]
+    base = series.git(tree, "rev-parse", "base").strip()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        outputs = list(pool.map(lambda mail: run(command + [mail], tree).stdout, mails))
-    for mail, out in zip(mails, outputs):
-        for line in out.splitlines():
-            match = re.match(r"(.*?):\d+: (?:ERROR|WARNING|CHECK):(\w+): ", line)
+        outputs = list(pool.map(lambda mail: checkpatch_output(tree, base, mail), mails))
+    for mail, lines in zip(mails, outputs):
+        for line in lines:
+            match = FINDING.match(line)
             if not match:
-                if line.strip():
-                    found.append(f"{os.path.basename(mail)}: {line}")
+                found.append(f"{os.path.basename(mail)}: {line}")
                 continue
-            where = "-" if match.group(1).endswith(".patch") else match.group(1)
+            where = "-" if match.group(1) == "mail.patch" else match.group(1)
             rule = next((r for r in allowed if r[0] == match.group(2) and fnmatch.fnmatch(where, r[1])), None)
             if rule:
                 used.add(rule)
             else:
-                found.append(f"{os.path.basename(mail)}: {line.replace(mail + ':', '')}")
+                found.append(f"{os.path.basename(mail)}: {line.removeprefix('mail.patch:')}")
     if mails:
         found += [f"checkpatch.allow: nothing matches '{kind} {pattern}' any more"
                   for kind, pattern in allowed if (kind, pattern) not in used]

@@ -33,8 +33,13 @@
  *   the one the dma-buf was imported for and the memory has not been revoked;
  * - stop the queues with the netdev lock held, let go of it, then unmap.
  *
+ * A queue that the driver can't restart goes on with the memory. In that case the
+ * interface is set down and up before anything is unmapped, which takes the RTNL:
+ * nobody waits for a revocation, or for a reservation lock, with the RTNL held
+ * either.
+ *
  * So a revocation takes as long as it takes to get the netdev lock and to restart
- * a queue. With the lock held the kernel waits for the device, not for user
+ * a queue, at worst the interface. With the lock held the kernel waits for the device, not for user
  * space, but for some ethtool ioctls, which copy from and to user memory. A
  * transmit queue has to finish what it was given first, or to be reset by the
  * watchdog.

@@ -11,7 +11,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -72,18 +71,6 @@ static int own_soon(struct owner *owner, enum kind kind, const struct nsim *nsim
 
 /* --- revocation */
 
-static struct io_uring_cqe *wait_event(struct zc_ring *ring)
-{
-	struct io_uring_cqe *cqe;
-
-	while ((cqe = zc_wait(ring, WAIT_MS))) {
-		if (cqe->user_data == ZC_EVENT_DATA)
-			return cqe;
-		zc_seen(ring);
-	}
-	return NULL;
-}
-
 TEST_F_TIMEOUT(netmem, revoke_idle, LIMIT)
 {
 	struct nsim *rx = &self->pair.rx;
@@ -104,7 +91,7 @@ TEST_F_TIMEOUT(netmem, revoke_idle, LIMIT)
 		EXPECT_EQ(0, stats.mapped);
 		EXPECT_EQ(0, stats.violations);
 		if (kind == ZCRX) {
-			cqe = wait_event(&owner.ring);
+			cqe = zc_wait_event(&owner.ring, WAIT_MS);
 			ASSERT_NE(NULL, cqe);
 			EXPECT_EQ(ZCRX_EVENT_REVOKED, cqe->res);
 			zc_seen(&owner.ring);
@@ -248,22 +235,6 @@ static int receive(struct _test_data_traffic *self, uint64_t *pos, uint64_t want
 			   want);
 }
 
-/*
- * devmem TCP fails for what can't be read any more. What comes later comes in
- * ordinary memory, so there has to be something.
- */
-static bool data_waits(int sock)
-{
-	int i, unread = 0;
-
-	for (i = 0; i < WAIT_MS && !unread; i++) {
-		if (ioctl(sock, FIONREAD, &unread))
-			return false;
-		usleep(1000);
-	}
-	return unread;
-}
-
 TEST_F_TIMEOUT(traffic, revoke, LIMIT)
 {
 	uint64_t pos = 0;
@@ -271,7 +242,7 @@ TEST_F_TIMEOUT(traffic, revoke, LIMIT)
 	ASSERT_EQ(0, receive(self, &pos, 4 * AREA_SIZE));
 	EXPECT_GE(pos, 4 * AREA_SIZE);
 	if (variant->kind == DEVMEM)
-		ASSERT_TRUE(data_waits(self->sock));
+		ASSERT_TRUE(stream_waits(self->sock));
 	ASSERT_EQ(0, mock_revoke(self->dmabuf, variant->how));
 	EXPECT_EQ(0, mock_stats(self->dmabuf).mapped);
 
@@ -325,6 +296,110 @@ TEST_F_TIMEOUT(traffic, all_go, LIMIT)
 			break;
 		}
 	}
+}
+
+/* --- the driver can't restart the queue, and the memory goes all the same */
+
+/* So often the kernel tries before it sets the interface down. */
+#define TRIES	4
+
+FIXTURE(restart) {
+	struct nsim_pair pair;
+	int dmabuf;
+	char *mem;
+	struct owner owner;
+	struct sender sender;
+	int sock;
+};
+
+FIXTURE_VARIANT(restart) {
+	enum kind kind;
+	unsigned int fails;
+};
+
+/* The last try is a success; the interface comes up again; it does not. */
+FIXTURE_VARIANT_ADD(restart, zcrx_late) { .kind = ZCRX, .fails = TRIES - 1 };
+FIXTURE_VARIANT_ADD(restart, zcrx_down_up) { .kind = ZCRX, .fails = TRIES };
+FIXTURE_VARIANT_ADD(restart, zcrx_down) { .kind = ZCRX, .fails = 100 };
+FIXTURE_VARIANT_ADD(restart, devmem_late) { .kind = DEVMEM, .fails = TRIES - 1 };
+FIXTURE_VARIANT_ADD(restart, devmem_down_up) { .kind = DEVMEM, .fails = TRIES };
+FIXTURE_VARIANT_ADD(restart, devmem_down) { .kind = DEVMEM, .fails = 100 };
+
+FIXTURE_SETUP(restart)
+{
+	uint64_t pos = 0;
+
+	if (!nsim_available())
+		SKIP(return, "no netdevsim, no /dev/dma_buf_mock, or not root");
+	nsim_pair_create(&self->pair, 1);
+	self->dmabuf = mock_create(AREA_SIZE, 2, DMA_BUF_MOCK_P2P |
+				   DMA_BUF_MOCK_CHECK_IDLE);
+	self->mem = mock_mmap(self->dmabuf, AREA_SIZE);
+	ASSERT_EQ(0, own(&self->owner, variant->kind, &self->pair.rx, 0,
+			 self->dmabuf));
+	self->sock = stream_open(&self->sender, &self->pair);
+	ASSERT_EQ(0, stream_recv(&self->owner, self->sock, self->mem, AREA_SIZE,
+				 &pos, AREA_SIZE));
+	/* From here on only the NIC can be who writes to the memory. */
+	munmap(self->mem, AREA_SIZE);
+	nsim_fail_alloc(&self->pair.rx, variant->fails);
+}
+
+FIXTURE_TEARDOWN(restart)
+{
+	if (!self->pair.home)
+		return;
+	EXPECT_TRUE(mock_released(self->dmabuf));
+	close(self->dmabuf);
+	nsim_pair_destroy(&self->pair);
+}
+
+/* The memory is not mapped any more. What comes goes to ordinary memory. */
+static void check_restart(struct __test_metadata *_metadata,
+			  struct _test_data_restart *self, unsigned int fails)
+{
+	struct nsim *rx = &self->pair.rx;
+	bool down = fails > TRIES;
+	uint64_t pos = 0;
+
+	EXPECT_EQ(!down, nsim_is_up(rx));
+	EXPECT_EQ(down ? fails - TRIES - 1 : 0, nsim_fails_left(rx));
+	sender_stop(&self->sender);
+	close(self->sock);
+
+	nsim_fail_alloc(rx, 0);
+	nsim_set_up(rx, true);
+	self->sock = stream_open(&self->sender, &self->pair);
+	EXPECT_EQ(0, stream_recv_plain(self->sock, &pos, 4 * AREA_SIZE));
+	EXPECT_EQ(0, mock_stats(self->dmabuf).violations);
+	sender_stop(&self->sender);
+	close(self->sock);
+}
+
+/* and it can be used again. */
+static void check_again(struct __test_metadata *_metadata,
+			struct _test_data_restart *self, enum kind kind)
+{
+	ASSERT_EQ(0, own_soon(&self->owner, kind, &self->pair.rx, 0, self->dmabuf));
+	owner_put(&self->owner);
+}
+
+TEST_F_TIMEOUT(restart, revoke, LIMIT)
+{
+	ASSERT_EQ(0, mock_revoke(self->dmabuf, DMA_BUF_MOCK_REVOKE_RECLAIM));
+	EXPECT_EQ(0, mock_stats(self->dmabuf).mapped);
+	check_restart(_metadata, self, variant->fails);
+	owner_put(&self->owner);
+	ASSERT_EQ(0, mock_restore(self->dmabuf));
+	check_again(_metadata, self, variant->kind);
+}
+
+TEST_F_TIMEOUT(restart, unbind, LIMIT)
+{
+	owner_put(&self->owner);
+	ASSERT_TRUE(mock_unmapped(self->dmabuf));
+	check_restart(_metadata, self, variant->fails);
+	check_again(_metadata, self, variant->kind);
 }
 
 TEST_HARNESS_MAIN

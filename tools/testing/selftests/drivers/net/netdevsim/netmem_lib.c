@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -82,6 +83,46 @@ void nsim_set_up(const struct nsim *nsim, bool up)
 	if_ioctl(SIOCSIFFLAGS, &ifr);
 }
 
+bool nsim_is_up(const struct nsim *nsim)
+{
+	struct ifreq ifr = {};
+
+	nsim_enter(nsim);
+	strcpy(ifr.ifr_name, nsim->ifname);
+	if_ioctl(SIOCGIFFLAGS, &ifr);
+	return ifr.ifr_flags & IFF_UP;
+}
+
+static void fail_path(const struct nsim *nsim, char *path, size_t size)
+{
+	snprintf(path, size, "/sys/kernel/debug/netdevsim/netdevsim%d/ports/0/pp_alloc_fail",
+		 nsim->id);
+	if (access(path, F_OK))
+		mount("none", "/sys/kernel/debug", "debugfs", 0, NULL);
+}
+
+void nsim_fail_alloc(const struct nsim *nsim, unsigned int nr)
+{
+	char path[128];
+
+	fail_path(nsim, path, sizeof(path));
+	write_file(path, "%u", nr);
+}
+
+unsigned int nsim_fails_left(const struct nsim *nsim)
+{
+	char path[128];
+	unsigned int nr;
+	FILE *f;
+
+	fail_path(nsim, path, sizeof(path));
+	f = fopen(path, "r");
+	if (!f || fscanf(f, "%u", &nr) != 1)
+		error(1, errno, "%s", path);
+	fclose(f);
+	return nr;
+}
+
 /* The netdev in this network namespace that is not @other */
 static void find_netdev(struct nsim *nsim, int other)
 {
@@ -99,7 +140,8 @@ static void find_netdev(struct nsim *nsim, int other)
 		error(1, 0, "there is no netdev");
 }
 
-static void nsim_create(struct nsim *nsim, int queues, const char *addr)
+static void nsim_create(struct nsim *nsim, int queues, const char *addr,
+			const char *dma_dev)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET };
 	struct ifreq ifr = {};
@@ -114,7 +156,7 @@ static void nsim_create(struct nsim *nsim, int queues, const char *addr)
 		nsim->id = 2000 + rand() % 1000;
 		snprintf(path, sizeof(path), SYS "devices/netdevsim%d", nsim->id);
 	} while (!access(path, F_OK));
-	write_file(SYS "new_device", "%d 1 %d", nsim->id, queues);
+	write_file(SYS "new_device", "%d 1 %d %s", nsim->id, queues, dma_dev);
 	find_netdev(nsim, 0);
 
 	strcpy(ifr.ifr_name, nsim->ifname);
@@ -145,10 +187,12 @@ static void set_hds(const struct nsim *nsim)
 
 void nsim_pair_create(struct nsim_pair *pair, int queues)
 {
+	const char *dma_dev = getenv("NSIM_DMA_DEV");
+
 	srand(getpid());
 	pair->home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	nsim_create(&pair->tx, queues, TX_ADDR);
-	nsim_create(&pair->rx, queues, NSIM_RX_ADDR);
+	nsim_create(&pair->tx, queues, TX_ADDR, "");
+	nsim_create(&pair->rx, queues, NSIM_RX_ADDR, dma_dev ?: "");
 	write_file(SYS "link_device", "%d:%d %d:%d", pair->rx.ns, pair->rx.ifindex,
 		   pair->tx.ns, pair->tx.ifindex);
 	set_hds(&pair->rx);

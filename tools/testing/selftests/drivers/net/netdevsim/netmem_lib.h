@@ -7,6 +7,8 @@
  * What can't fail in a working kernel ends the program if it does.
  *
  * Environment: NETMEM_ROUNDS, how often to repeat what depends on timing.
+ * NSIM_DMA_DEV, PCI function for the receiver to use as DMA device; it must be
+ * bound to netdevsim (default: none).
  */
 #ifndef NETMEM_LIB_H
 #define NETMEM_LIB_H
@@ -47,6 +49,10 @@ void nsim_add_port(const struct nsim *nsim, struct nsim *port);
 void nsim_move(struct nsim *nsim, int ns);
 void nsim_enter(const struct nsim *nsim);
 void nsim_set_up(const struct nsim *nsim, bool up);
+bool nsim_is_up(const struct nsim *nsim);
+/* The driver fails the next @nr times that it needs memory for a receive queue. */
+void nsim_fail_alloc(const struct nsim *nsim, unsigned int nr);
+unsigned int nsim_fails_left(const struct nsim *nsim);
 
 /* --- dma-bufs */
 
@@ -75,7 +81,6 @@ struct zc_ring {
 	__u32 zcrx_id;
 	__u64 token;
 	char *region;		/* with the refill ring */
-	size_t region_size;
 	unsigned int *rq_head, *rq_tail, rq_entries;
 	struct io_uring_zcrx_rqe *rqes;
 
@@ -103,6 +108,8 @@ int zc_register_area(struct zc_ring *ring, int ifindex, int queue,
 void zc_recv(struct zc_ring *ring, int sock);
 /* Waits so long for a completion; NULL if there is none. */
 struct io_uring_cqe *zc_wait(struct zc_ring *ring, unsigned int ms);
+/* The same for an event; all that comes before is lost. */
+struct io_uring_cqe *zc_wait_event(struct zc_ring *ring, unsigned int ms);
 void zc_seen(struct zc_ring *ring);
 
 /* --- devmem TCP, a netlink socket each; negative errno on failure */

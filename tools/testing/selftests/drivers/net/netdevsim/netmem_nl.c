@@ -130,11 +130,11 @@ static int nl_ask(struct devmem *dm, struct nlmsg *msg, nl_cb cb, void *arg)
 	int len;
 
 	if (send(dm->sock, msg, msg->nlh.nlmsg_len, 0) < 0)
-		error(1, errno, "netlink");
+		return -errno;
 	for (;;) {
 		len = recv(dm->sock, buf, sizeof(buf), 0);
 		if (len < 0)
-			error(1, errno, "netlink");
+			return -errno;
 		for (nlh = (void *)buf; NLMSG_OK(nlh, len); nlh = NLMSG_NEXT(nlh, len)) {
 			if (nlh->nlmsg_type == NLMSG_ERROR)
 				return nl_error(dm, msg, nlh);

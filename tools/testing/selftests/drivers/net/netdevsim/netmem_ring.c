@@ -15,6 +15,7 @@
 #include "netmem_lib.h"
 
 #define RQ_ENTRIES	4096
+#define REGION_SIZE	(4096 + RQ_ENTRIES * sizeof(struct io_uring_zcrx_rqe))
 #define CQ_ENTRIES	4096
 
 static void *ring_map(struct zc_ring *ring, int i, size_t size, off_t off)
@@ -53,6 +54,11 @@ void zc_ring_open(struct zc_ring *ring)
 	ring->cq_head = (void *)(r + p.cq_off.head);
 	ring->cq_tail = (void *)(r + p.cq_off.tail);
 	ring->cqes = (void *)(r + p.cq_off.cqes);
+
+	ring->region = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE,
+			    MAP_ANONYMOUS | MAP_PRIVATE | MAP_POPULATE, -1, 0);
+	if (ring->region == MAP_FAILED)
+		error(1, errno, "mmap of the refill ring");
 }
 
 void zc_ring_close(struct zc_ring *ring)
@@ -63,7 +69,7 @@ void zc_ring_close(struct zc_ring *ring)
 		if (ring->maps[i])
 			munmap(ring->maps[i], ring->map_size[i]);
 	if (ring->region)
-		munmap(ring->region, ring->region_size);
+		munmap(ring->region, REGION_SIZE);
 	if (ring->fd >= 0)
 		close(ring->fd);
 	memset(ring, 0, sizeof(*ring));
@@ -74,8 +80,9 @@ int zc_register_area(struct zc_ring *ring, int ifindex, int queue,
 		     struct io_uring_zcrx_area_reg area)
 {
 	struct io_uring_region_desc region = {
-		.size = 4096 + RQ_ENTRIES * sizeof(struct io_uring_zcrx_rqe),
+		.size = REGION_SIZE,
 		.flags = IORING_MEM_REGION_TYPE_USER,
+		.user_addr = (uintptr_t)ring->region,
 	};
 	struct zcrx_event_desc event = {
 		.user_data = ZC_EVENT_DATA,
@@ -90,20 +97,9 @@ int zc_register_area(struct zc_ring *ring, int ifindex, int queue,
 		.event_desc = (uintptr_t)&event,
 	};
 
-	ring->region = mmap(NULL, region.size, PROT_READ | PROT_WRITE,
-			    MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
-	if (ring->region == MAP_FAILED)
-		error(1, errno, "mmap of the refill ring");
-	ring->region_size = region.size;
-	region.user_addr = (uintptr_t)ring->region;
 	if (syscall(__NR_io_uring_register, ring->fd, IORING_REGISTER_ZCRX_IFQ,
-		    &reg, 1)) {
-		int err = -errno;
-
-		munmap(ring->region, region.size);
-		ring->region = NULL;
-		return err;
-	}
+		    &reg, 1))
+		return -errno;
 	ring->zcrx_id = reg.zcrx_id;
 	ring->rq_entries = reg.rq_entries;
 	ring->rq_head = (void *)(ring->region + reg.offsets.head);
@@ -218,4 +214,16 @@ struct io_uring_cqe *zc_wait(struct zc_ring *ring, unsigned int ms)
 void zc_seen(struct zc_ring *ring)
 {
 	__atomic_store_n(ring->cq_head, *ring->cq_head + 1, __ATOMIC_RELEASE);
+}
+
+struct io_uring_cqe *zc_wait_event(struct zc_ring *ring, unsigned int ms)
+{
+	struct io_uring_cqe *cqe;
+
+	while ((cqe = zc_wait(ring, ms))) {
+		if (cqe->user_data == ZC_EVENT_DATA)
+			return cqe;
+		zc_seen(ring);
+	}
+	return NULL;
 }

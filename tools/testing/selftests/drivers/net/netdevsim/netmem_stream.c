@@ -12,6 +12,8 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -30,9 +32,15 @@
 #define CHUNK		65536
 #define TIMEOUT_MS	20000
 
+/* Other data in each test: memory can outlive it, with the data of the last one. */
+static uint64_t stream_key;
+
 static unsigned char stream_byte(uint64_t pos)
 {
-	return ((pos >> 3) * 0x9e3779b97f4a7c15ULL) >> (8 * (pos & 7));
+	uint64_t x = ((pos >> 3) + stream_key) * 0x9e3779b97f4a7c15ULL;
+
+	x = (x ^ x >> 32) * 0xd6e8feb86659fd93ULL;
+	return x >> (8 * (pos & 7));
 }
 
 static int stream_check(const char *data, size_t len, uint64_t pos)
@@ -48,6 +56,14 @@ static int stream_check(const char *data, size_t len, uint64_t pos)
 		return -EILSEQ;
 	}
 	return 0;
+}
+
+static int area_check(const char *mem, size_t size, uint64_t off, size_t len,
+		      uint64_t pos)
+{
+	if (off + len > size)
+		return -EILSEQ;
+	return mem ? stream_check(mem + off, len, pos) : 0;
 }
 
 static struct sockaddr_in rx_addr(void)
@@ -108,6 +124,9 @@ int stream_open(struct sender *sender, const struct nsim_pair *pair)
 	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 	int listenfd, sock;
 
+	if (!stream_key &&
+	    getrandom(&stream_key, sizeof(stream_key), 0) != sizeof(stream_key))
+		error(1, errno, "getrandom");
 	nsim_enter(&pair->rx);
 	listenfd = tcp_listen();
 	sender->nsim = &pair->tx;
@@ -135,6 +154,18 @@ void sender_stop(struct sender *sender)
 		shutdown(sender->sock, SHUT_RDWR);
 	pthread_join(sender->thread, NULL);
 	close(sender->sock);
+}
+
+bool stream_waits(int sock)
+{
+	int i, unread = 0;
+
+	for (i = 0; i < TIMEOUT_MS && !unread; i++) {
+		if (ioctl(sock, FIONREAD, &unread))
+			return false;
+		usleep(1000);
+	}
+	return unread;
 }
 
 static void zcrx_refill(struct zc_ring *ring, uint64_t off, unsigned int len)
@@ -176,9 +207,7 @@ static int recv_zcrx(struct zc_ring *ring, int sock, const char *mem, size_t siz
 			ret = cqe->res ?: -EPIPE;
 		} else {
 			off = rcqe->off & ~IORING_ZCRX_AREA_MASK;
-			if (off + cqe->res > size)
-				return -EILSEQ;
-			ret = stream_check(mem + off, cqe->res, *pos);
+			ret = area_check(mem, size, off, cqe->res, *pos);
 			*pos += cqe->res;
 			zcrx_refill(ring, rcqe->off, cqe->res);
 		}
@@ -187,15 +216,21 @@ static int recv_zcrx(struct zc_ring *ring, int sock, const char *mem, size_t siz
 	return ret;
 }
 
+static void set_timeout(int sock)
+{
+	struct timeval timeout = { .tv_sec = TIMEOUT_MS / 1000 };
+
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+}
+
 static int recv_devmem(int sock, const char *mem, size_t size, uint64_t *pos,
 		       uint64_t want)
 {
-	struct timeval timeout = { .tv_sec = TIMEOUT_MS / 1000 };
 	char ctrl[64 * CMSG_SPACE(sizeof(struct dmabuf_cmsg))];
 	char linear[CHUNK];
 	int ret;
 
-	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+	set_timeout(sock);
 	while (*pos < want) {
 		struct iovec iov = { .iov_base = linear, .iov_len = sizeof(linear) };
 		struct msghdr msg = {
@@ -223,10 +258,8 @@ static int recv_devmem(int sock, const char *mem, size_t size, uint64_t *pos,
 				ret = stream_check(linear + copied, dc->frag_size, *pos);
 				copied += dc->frag_size;
 			} else if (cm->cmsg_type == SO_DEVMEM_DMABUF) {
-				if (dc->frag_offset + dc->frag_size > size)
-					return -EILSEQ;
-				ret = stream_check(mem + dc->frag_offset,
-						   dc->frag_size, *pos);
+				ret = area_check(mem, size, dc->frag_offset,
+						 dc->frag_size, *pos);
 				token.token_start = dc->frag_token;
 				token.token_count = 1;
 				if (setsockopt(sock, SOL_SOCKET, SO_DEVMEM_DONTNEED,
@@ -249,4 +282,25 @@ int stream_recv(struct owner *owner, int sock, const char *mem, size_t size,
 	if (owner->kind == DEVMEM)
 		return recv_devmem(sock, mem, size, pos, want);
 	return recv_zcrx(&owner->ring, sock, mem, size, pos, want);
+}
+
+int stream_recv_plain(int sock, uint64_t *pos, uint64_t want)
+{
+	char buf[CHUNK];
+	ssize_t len;
+	int ret;
+
+	set_timeout(sock);
+	while (*pos < want) {
+		len = recv(sock, buf, sizeof(buf), 0);
+		if (len < 0)
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
+		if (!len)
+			return -EPIPE;
+		ret = stream_check(buf, len, *pos);
+		if (ret)
+			return ret;
+		*pos += len;
+	}
+	return 0;
 }

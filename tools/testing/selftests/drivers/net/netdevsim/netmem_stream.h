@@ -22,13 +22,21 @@ struct sender {
 /* Connects the two netdevsims and starts to send. Returns the receiver's socket. */
 int stream_open(struct sender *sender, const struct nsim_pair *pair);
 void sender_stop(struct sender *sender);
+/*
+ * devmem TCP fails for what can't be read any more. What comes later comes in
+ * ordinary memory, so there has to be something: wait until there is.
+ */
+bool stream_waits(int sock);
 
 /*
  * Compare what arrives in the area @mem with the stream from @pos on, and give
- * the buffers back, until there are @want bytes or an error. Returns 0, the
- * error, or -EILSEQ for wrong data.
+ * the buffers back, until there are @want bytes or an error. Without @mem, what
+ * is in the area is not looked at. Returns 0, the error, or -EILSEQ for wrong
+ * data.
  */
 int stream_recv(struct owner *owner, int sock, const char *mem, size_t size,
 		uint64_t *pos, uint64_t want);
+/* The same from a queue that has no memory provider */
+int stream_recv_plain(int sock, uint64_t *pos, uint64_t want);
 
 #endif /* NETMEM_STREAM_H */
