@@ -2,11 +2,12 @@
 # `make` prints the commands.  The work is done by the scripts in kit/; each of
 # them has --help.
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test bench shell kernel tree series export check check-prefix deps
+.PHONY: help demo test torture bench shell kernel tree series export check check-prefix deps
 
 help:
 	@echo 'make demo          TCP into a dma-buf, and from there to NVMe: build, boot, show'
 	@echo 'make test          checks and tests of the series, on the debug kernel'
+	@echo 'make torture       the long tests, and whether they find planted bugs (hours)'
 	@echo 'make bench         what an I/O costs, in instructions: table, CSV, chart'
 	@echo 'make shell         an interactive guest with the plain kernel'
 	@echo 'make kernel        build the plain kernel and the programs'
@@ -25,6 +26,9 @@ demo: deps
 
 test: deps
 	@kit/test
+
+torture: deps
+	@kit/torture
 
 bench: deps
 	@kit/bench

@@ -45,6 +45,19 @@ elapsed() {
 	printf '%d:%02d' $((s / 60)) $((s % 60))
 }
 
+# attached PROGRAM...: who ends us ends it as well, and it can end what it has started.
+attached() {
+	local child status
+	"$@" < /dev/null &
+	child=$!
+	trap 'kill $child; wait $child; exit 143' TERM HUP
+	trap 'kill $child; wait $child; exit 130' INT
+	wait $child
+	status=$?
+	trap - TERM HUP INT
+	return $status
+}
+
 # lock NAME: hold $CACHE/NAME.lock until this process ends.
 lock() {
 	mkdir -p "$CACHE" || die "cannot create $CACHE"

@@ -30,11 +30,11 @@ FIXTURE_VARIANT(failover) {
 };
 
 FIXTURE_VARIANT_ADD(failover, scattered) {
-	.kind = MEM_MOCK, .size = MIB(1),
+	.kind = MEM_MOCK, .size = MIB(4),
 };
 
 FIXTURE_VARIANT_ADD(failover, peer) {
-	.kind = MEM_MOCK_P2P, .size = MIB(1),
+	.kind = MEM_MOCK_P2P, .size = MIB(4),
 };
 
 /* A request that is split is not polled */
@@ -55,47 +55,56 @@ FIXTURE_TEARDOWN(failover)
 }
 
 /*
- * In a child, because requests that are started again may have to be polled for.
- * It waits for its turn, as they must not be done before.  Unless @once, there are
- * others in flight all the time until it is over.
+ * What is in flight is done while @event happens, in a child: requests that are
+ * started again may have to be polled for.  Unless @once, there are others in
+ * flight until it is over.
  */
-static void meanwhile(struct __test_metadata *_metadata, struct multipath *t, bool dir, bool once,
+static void meanwhile(struct __test_metadata *_metadata, struct multipath *t, bool once,
 		      int (*event)(const struct path *p), const struct path *p)
 {
-	int go[2], status;
 	pid_t pid, over;
-	char c = 0;
+	int status;
 
-	ASSERT_EQ(0, pipe(go));
 	pid = fork();
 	ASSERT_LE(0, pid);
-	if (!pid) {
-		close(go[1]);
-		_exit(read(go[0], &c, 1) != 1 || event(p));
-	}
-	close(go[0]);
-	start(_metadata, t, dir);
-	ASSERT_EQ(1, write(go[1], &c, 1));
+	if (!pid)
+		_exit(event(p) != 0);
 	finish(_metadata, t);
-	close(go[1]);
 	while (!(over = waitpid(pid, &status, once ? 0 : WNOHANG)))
-		one_burst(_metadata, t, dir);
+		one_burst(_metadata, t, t->b.write);
 	ASSERT_EQ(pid, over);
 	ASSERT_EQ(0, status);
 }
 
+/*
+ * @p answers no more, so that what it is given stays in flight until it is reset: a
+ * controller that works has done everything by then, or is given it once more.
+ */
+static void fail_over(struct __test_metadata *_metadata, struct multipath *t, bool dir, bool once,
+		      const struct path *p)
+{
+	long long before = path_failovers(p);
+
+	ASSERT_LE(0, before);
+	ASSERT_EQ(0, burst_prepare(&t->b, &t->e, &t->e.mem, dir, IN_FLIGHT))
+		TH_LOG("%s", t->b.why);
+	ASSERT_EQ(0, path_kill(p));
+	ASSERT_EQ(0, burst_submit(&t->b, t->e.disk.fd, SLOT, IN_FLIGHT, 0))
+		TH_LOG("%s", t->b.why);
+	meanwhile(_metadata, t, once, path_reset, p);
+	ASSERT_TRUE(paths_wait(&t->paths, t->paths.nr_pci));
+	/* or this has shown nothing */
+	EXPECT_LT(before, path_failovers(p));
+}
+
 static void check_reset(struct __test_metadata *_metadata, struct multipath *t)
 {
-	long long before = paths_failovers(&t->paths);
 	int nr = t->paths.nr, i;
 
-	for (i = 0; i < 4 || (i < 20 && paths_failovers(&t->paths) == before); i++) {
-		meanwhile(_metadata, t, i & 1, false, path_reset, &t->paths.path[i / 2 % nr]);
-		ASSERT_TRUE(paths_wait(&t->paths, nr));
+	for (i = 0; i < 2 * nr; i++) {
+		fail_over(_metadata, t, i & 1, false, &t->paths.path[i / 2]);
+		EXPECT_EQ(nr, one_burst(_metadata, t, i & 1));
 	}
-	/* or this has shown nothing */
-	EXPECT_LT(before, paths_failovers(&t->paths));
-	EXPECT_EQ(nr, one_burst(_metadata, t, true));
 }
 
 TEST_F_TIMEOUT(failover, reset_in_flight, 600)
@@ -109,6 +118,20 @@ TEST_F_TIMEOUT(failover, reset_while_moving, 600)
 	check_reset(_metadata, &self->t);
 }
 
+/* A controller that works is reset: all is done, by whomever */
+TEST_F_TIMEOUT(failover, reset_alive, 600)
+{
+	struct multipath *t = &self->t;
+	int nr = t->paths.nr, i;
+
+	for (i = 0; i < 2 * nr; i++) {
+		start(_metadata, t, i & 1);
+		meanwhile(_metadata, t, false, path_reset, &t->paths.path[i / 2]);
+		ASSERT_TRUE(paths_wait(&t->paths, nr));
+	}
+	EXPECT_EQ(nr, one_burst(_metadata, t, true));
+}
+
 TEST_F_TIMEOUT(failover, remove_in_flight, 600)
 {
 	struct multipath *t = &self->t;
@@ -116,15 +139,20 @@ TEST_F_TIMEOUT(failover, remove_in_flight, 600)
 
 	ASSERT_EQ(0, mock_auto(t->e.mem.fd, MOVE_US, MOCK_ALL_MOVES));
 	for (i = 0; i < 4; i++) {
-		meanwhile(_metadata, t, i & 1, false, path_remove, &t->paths.path[i % nr]);
+		start(_metadata, t, i & 1);
+		meanwhile(_metadata, t, false, path_remove, &t->paths.path[i % nr]);
 		ASSERT_TRUE(paths_wait(&t->paths, nr - 1));
 		EXPECT_EQ(0, watch_wait_attached(t->e.mem.ino, nr - 1, PATHS_WAIT_MS));
 		EXPECT_EQ(nr - 1, one_burst(_metadata, t, !(i & 1)));
 
-		/* With the first request that it gets, a new path is attached */
+		/*
+		 * With the first request that it gets, a new path is attached.  What comes
+		 * before that is over may go to the other one.
+		 */
 		ASSERT_TRUE(paths_come_back(&t->paths));
-		EXPECT_EQ(nr, one_burst(_metadata, t, i & 1));
+		one_burst(_metadata, t, i & 1);
 		EXPECT_EQ(nr, watch_attached(t->e.mem.ino));
+		EXPECT_EQ(nr, one_burst(_metadata, t, i & 1));
 	}
 }
 
@@ -132,33 +160,29 @@ TEST_F_TIMEOUT(failover, remove_in_flight, 600)
 TEST_F_TIMEOUT(failover, failover_to_new_path, 600)
 {
 	struct multipath *t = &self->t;
-	int nr = t->paths.nr, i;
-	long long before = 0;
+	int nr = t->paths.nr, i, w;
 
 	ASSERT_EQ(0, paths_set_policy(&t->paths, "numa"));
-	for (i = 1; i < nr; i++)
-		ASSERT_EQ(0, path_remove(&t->paths.path[i]));
-	ASSERT_TRUE(paths_wait(&t->paths, 1));
-	EXPECT_EQ(0, watch_wait_attached(t->e.mem.ino, 1, PATHS_WAIT_MS));
-	one_burst(_metadata, t, false);
-	ASSERT_TRUE(paths_come_back(&t->paths));
-	EXPECT_EQ(1, watch_attached(t->e.mem.ino));
+	for (w = 0; w < 2; w++) {
+		for (i = 1; i < nr; i++)
+			ASSERT_EQ(0, path_remove(&t->paths.path[i]));
+		ASSERT_TRUE(paths_wait(&t->paths, 1));
+		EXPECT_EQ(0, watch_wait_attached(t->e.mem.ino, 1, PATHS_WAIT_MS));
+		one_burst(_metadata, t, w);
+		ASSERT_TRUE(paths_come_back(&t->paths));
+		EXPECT_EQ(1, watch_attached(t->e.mem.ino));
 
-	for (i = 0; i < 20 && watch_attached(t->e.mem.ino) == 1; i++) {
-		before = paths_failovers(&t->paths);
-		meanwhile(_metadata, t, i & 1, true, path_reset, &t->paths.path[0]);
-		ASSERT_TRUE(paths_wait(&t->paths, nr));
+		fail_over(_metadata, t, w, true, &t->paths.path[0]);
+		EXPECT_EQ(nr, watch_attached(t->e.mem.ino));
 	}
-	EXPECT_LT(before, paths_failovers(&t->paths));
-	EXPECT_EQ(nr, watch_attached(t->e.mem.ino));
 }
 
 /* The others can't have the buffer, so everything waits until the reset is over */
 TEST_F_TIMEOUT(failover, only_path_is_reset, 600)
 {
 	struct multipath *t = &self->t;
-	long long before[PATHS_MAX], failovers;
 	int fd = t->e.mem.fd, nr = t->paths.nr, able = -1, i;
+	long long before[PATHS_MAX];
 
 	ASSERT_EQ(0, ring_clear(&t->e.ring, SLOT));
 	EXPECT_EQ(0, watch_wait_attached(t->e.mem.ino, 0, PATHS_WAIT_MS));
@@ -173,12 +197,8 @@ TEST_F_TIMEOUT(failover, only_path_is_reset, 600)
 			able = i;
 	ASSERT_LE(0, able);
 
-	failovers = paths_failovers(&t->paths);
-	for (i = 0; i < 4 || (i < 20 && paths_failovers(&t->paths) == failovers); i++) {
-		meanwhile(_metadata, t, i & 1, false, path_reset, &t->paths.path[able]);
-		ASSERT_TRUE(paths_wait(&t->paths, nr));
-	}
-	EXPECT_LT(failovers, paths_failovers(&t->paths));
+	for (i = 0; i < 4; i++)
+		fail_over(_metadata, t, i & 1, false, &t->paths.path[able]);
 	EXPECT_EQ(nr - 1, one_burst(_metadata, t, true));
 	ASSERT_EQ(0, mock_fail(fd, DMA_BUF_MOCK_FAIL_MAP, 0, ENXIO));
 	EXPECT_EQ(nr, one_burst(_metadata, t, true));

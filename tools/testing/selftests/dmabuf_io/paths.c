@@ -149,13 +149,7 @@ long long path_sectors(const struct path *p, bool write)
 	return write ? wr : rd;
 }
 
-long long paths_failovers(const struct paths *ps)
+long long path_failovers(const struct path *p)
 {
-	long long sum = 0;
-	int i;
-
-	for (i = 0; i < ps->nr; i++)
-		sum += sysfs_get_num("/sys/block/%s/diag/multipath_failover_count",
-				     ps->path[i].disk);
-	return sum;
+	return sysfs_get_num("/sys/block/%s/diag/multipath_failover_count", p->disk);
 }

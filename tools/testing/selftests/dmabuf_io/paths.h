@@ -37,7 +37,7 @@ int path_remove(const struct path *p);
 int path_kill(const struct path *p);
 /* What the path has moved so far, without what is in flight */
 long long path_sectors(const struct path *p, bool write);
-/* Requests that failed on one path and were sent to another */
-long long paths_failovers(const struct paths *ps);
+/* Requests that failed on the path and were sent to another */
+long long path_failovers(const struct path *p);
 
 #endif /* DMABUF_IO_PATHS_H */
