@@ -47,6 +47,12 @@ __printf(3, 4) static int fail(struct assembly *a, int err, const char *fmt, ...
 	return err;
 }
 
+/* See DMABUF_IO_REQUIRE */
+static int lacks(struct assembly *a, const char *what)
+{
+	return fail(a, env_required() ? -EOPNOTSUPP : ENV_SKIP, "%s", what);
+}
+
 static void last_line(char *buf, size_t size)
 {
 	FILE *f = fopen(LOG, "r");
@@ -98,7 +104,7 @@ int asm_run(struct assembly *a, const char *script)
 		return 0;
 	last_line(line, sizeof(line));
 	if (ret == SKIP_STATUS || ret == 127)
-		return fail(a, ENV_SKIP, "%s", line);
+		return lacks(a, line);
 	return fail(a, -EIO, "exit status %d: %s", ret, line);
 }
 
@@ -120,7 +126,7 @@ static int wipe(struct assembly *a, unsigned int leg)
 	return err ? fail(a, err, "can't clear %s", d->path) : 0;
 }
 
-int asm_open(struct assembly *a)
+static int open_legs(struct assembly *a)
 {
 	const char *path[ASM_LEGS] = { getenv("DMABUF_IO_DISK"), getenv("DMABUF_IO_DISK2") };
 	const char *why;
@@ -134,7 +140,7 @@ int asm_open(struct assembly *a)
 		a->leg[i].witness = -1;
 	}
 	if (!path[0] || !path[1])
-		return fail(a, ENV_SKIP, "DMABUF_IO_DISK and DMABUF_IO_DISK2 name no disks");
+		return lacks(a, "DMABUF_IO_DISK and DMABUF_IO_DISK2 name no disks");
 	err = asm_run(a, sweep);
 	if (err)
 		return err;
@@ -149,15 +155,11 @@ int asm_open(struct assembly *a)
 	return 0;
 }
 
-int asm_make(struct assembly *a, const char *path, const char *script)
+static int open_top(struct assembly *a, const char *path)
 {
 	const char *why = "";
 	int err;
 
-	snprintf(a->path, sizeof(a->path), "%s", path);
-	err = asm_run(a, script);
-	if (err)
-		return err;
 	/* A node may be a moment late, and udev may look into it */
 	for (int tries = 0; tries < 200; tries++) {
 		err = disk_open_path(&a->top, path, &why);
@@ -168,7 +170,27 @@ int asm_make(struct assembly *a, const char *path, const char *script)
 	return err ? fail(a, err, "%s: %s", path, why) : 0;
 }
 
-int asm_close(struct assembly *a)
+int asm_open(struct assembly *a, struct env *e, const char *path, const char *script,
+	     enum mem_kind kind, size_t size)
+{
+	int err;
+
+	e->log = -1;
+	err = open_legs(a);
+	if (!err)
+		err = asm_run(a, script);
+	if (!err && path)
+		err = open_top(a, path);
+	if (err)
+		return err;
+	err = env_open_busy(e, kind, size, 0);
+	if (err)
+		return fail(a, err, "%s", e->why);
+	e->disk = a->top;
+	return 0;
+}
+
+static int close_legs(struct assembly *a)
 {
 	int i, err;
 
@@ -182,6 +204,20 @@ int asm_close(struct assembly *a)
 		disk_close(&a->leg[i]);
 	}
 	return err;
+}
+
+int asm_close(struct assembly *a, struct env *e)
+{
+	int err = 0, ret;
+
+	/* A registration holds its file, and that the device */
+	if (e->log >= 0) {
+		e->disk.fd = -1;
+		e->disk.witness = -1;
+		err = env_close(e);
+	}
+	ret = close_legs(a);
+	return err ? fail(a, err, "%s", e->why) : ret;
 }
 
 long long asm_md_offset(const struct assembly *a, unsigned int leg)

@@ -16,25 +16,28 @@
 struct assembly {
 	struct disk leg[ASM_LEGS];
 	struct disk top;
-	char path[64];
 	char why[256];
 };
 
 /*
- * Take down what an earlier test may have left on the disks, then open them. 0,
- * ENV_SKIP or a negative errno with a->why.
+ * Take down what an earlier test may have left on the disks, open them, and run
+ * @script; then open the device @path that it has made, if it is not NULL, and @e
+ * with that as its disk. 0, ENV_SKIP or a negative errno with a->why.
  */
-int asm_open(struct assembly *a);
-/* Undo everything; a negative errno with a->why if something stays */
-int asm_close(struct assembly *a);
+int asm_open(struct assembly *a, struct env *e, const char *path, const char *script,
+	     enum mem_kind kind, size_t size);
+/*
+ * Undo everything; a negative errno with a->why if something stays. If asm_open() may
+ * not have been called, e->log has to be -1.
+ */
+int asm_close(struct assembly *a, struct env *e);
 
 /*
  * Run a shell script with $A and $B, the disks. 0, ENV_SKIP if it exits with 4 or a
- * tool is missing, or -EIO.
+ * tool is missing and DMABUF_IO_REQUIRE does not say that they are there, or a
+ * negative errno.
  */
 int asm_run(struct assembly *a, const char *script);
-/* The same for one that makes the device @path, which is opened as a->top */
-int asm_make(struct assembly *a, const char *path, const char *script);
 /* Where the data of an array starts on a leg, in bytes */
 long long asm_md_offset(const struct assembly *a, unsigned int leg);
 

@@ -57,17 +57,6 @@ FIXTURE_TEARDOWN(clone)
 	fixture_close(_metadata, &self->t.e);
 }
 
-static int clone_to(struct ring *dst, struct ring *src, unsigned int src_off,
-		    unsigned int dst_off, unsigned int nr, unsigned int flags)
-{
-	struct dio_clone_buffers arg = {
-		.src_fd = src->fd, .flags = flags, .src_off = src_off, .dst_off = dst_off,
-		.nr = nr,
-	};
-
-	return ring_register(dst, DIO_REGISTER_CLONE_BUFFERS, &arg, 1);
-}
-
 static void both_ways(struct __test_metadata *_metadata, struct clone *t, struct ring *r,
 		      unsigned int slot)
 {
@@ -84,7 +73,7 @@ TEST_F_TIMEOUT(clone, whole_table, 120)
 {
 	struct clone *t = &self->t;
 
-	ASSERT_EQ(0, clone_to(&t->other.ring, &t->e.ring, 0, 0, 0, 0));
+	ASSERT_EQ(0, ring_clone(&t->other.ring, &t->e.ring, 0, 0, 0, 0));
 	both_ways(_metadata, t, &t->e.ring, SLOT);
 	both_ways(_metadata, t, &t->other.ring, SLOT);
 	EXPECT_EQ(1, watch_attached(t->e.mem.ino));
@@ -112,15 +101,15 @@ TEST_F_TIMEOUT(clone, parts, 120)
 	struct ring third;
 
 	ASSERT_EQ(0, ring_sparse(&t->other.ring, ENV_SLOTS));
-	EXPECT_EQ(-EBUSY, clone_to(&t->other.ring, &t->e.ring, SLOT, 7, 1, 0));
-	ASSERT_EQ(0, clone_to(&t->other.ring, &t->e.ring, SLOT, 7, 1, DIO_CLONE_REPLACE));
+	EXPECT_EQ(-EBUSY, ring_clone(&t->other.ring, &t->e.ring, SLOT, 7, 1, 0));
+	ASSERT_EQ(0, ring_clone(&t->other.ring, &t->e.ring, SLOT, 7, 1, DIO_CLONE_REPLACE));
 	both_ways(_metadata, t, &t->other.ring, 7);
 	/* once more over itself */
-	ASSERT_EQ(0, clone_to(&t->other.ring, &t->e.ring, SLOT, 7, 1, DIO_CLONE_REPLACE));
+	ASSERT_EQ(0, ring_clone(&t->other.ring, &t->e.ring, SLOT, 7, 1, DIO_CLONE_REPLACE));
 	both_ways(_metadata, t, &t->other.ring, 7);
 
 	ASSERT_EQ(0, ring_init(&third, 8, 0));
-	ASSERT_EQ(0, clone_to(&third, &t->other.ring, 7, 0, 1, 0));
+	ASSERT_EQ(0, ring_clone(&third, &t->other.ring, 7, 0, 1, 0));
 	ring_exit(&t->other.ring);
 	ASSERT_EQ(0, ring_unregister(&t->e.ring));
 	both_ways(_metadata, t, &third, 0);
@@ -135,7 +124,7 @@ TEST_F_TIMEOUT(clone, source_goes, 300)
 	struct burst a, b;
 	int w;
 
-	ASSERT_EQ(0, clone_to(&t->other.ring, &t->e.ring, 0, 0, 0, 0));
+	ASSERT_EQ(0, ring_clone(&t->other.ring, &t->e.ring, 0, 0, 0, 0));
 	for (w = 0; w < 2; w++) {
 		/* Each ring does one half of the requests, later the clone all */
 		ASSERT_EQ(0, burst_prepare(&a, &t->e, &t->e.mem, w, w ? 32 : 64));

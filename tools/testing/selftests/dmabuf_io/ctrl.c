@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <linux/nvme_ioctl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include "ctrl.h"
 #include "sysfs.h"
@@ -76,6 +79,40 @@ int ctrl_reset(struct ctrl *c)
 int ctrl_remove(struct ctrl *c)
 {
 	return sysfs_set("1", "/sys/bus/pci/devices/%s/remove", c->pci);
+}
+
+int ctrl_format(const char *name, unsigned int lbaf)
+{
+	struct nvme_admin_cmd cmd = {
+		.opcode = 0x80, .nsid = 1, .cdw10 = lbaf, .timeout_ms = 60000,
+	};
+	char path[80];
+	int fd, ret;
+
+	snprintf(path, sizeof(path), "/dev/%s", name);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = ioctl(fd, NVME_IOCTL_ADMIN_CMD, &cmd);
+	if (ret < 0)
+		ret = -errno;
+	close(fd);
+	return ret > 0 ? -EIO : ret;
+}
+
+int ctrl_kill(const char *pci)
+{
+	unsigned short zero = 0;
+	char config[128];
+	int fd, ret;
+
+	snprintf(config, sizeof(config), "/sys/bus/pci/devices/%s/config", pci);
+	fd = open(config, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = pwrite(fd, &zero, 2, 4) == 2 ? 0 : -EIO;	/* PCI_COMMAND */
+	close(fd);
+	return ret;
 }
 
 bool ctrl_is_there(const struct ctrl *c)

@@ -19,6 +19,13 @@ int ctrl_of(struct ctrl *c, const struct disk *d);
 bool ctrl_wait_live(struct ctrl *c);
 int ctrl_reset(struct ctrl *c);
 int ctrl_remove(struct ctrl *c);
+/* Format the first namespace of the controller with that name */
+int ctrl_format(const char *name, unsigned int lbaf);
+/*
+ * By its PCI address: it stops to answer, as one that has been pulled out, with no
+ * access to its registers and none from it to memory.
+ */
+int ctrl_kill(const char *pci);
 bool ctrl_is_there(const struct ctrl *c);
 /* Find a removed controller again, with its disk under the same name */
 bool ctrl_come_back(struct ctrl *c);

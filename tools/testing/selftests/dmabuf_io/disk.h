@@ -6,6 +6,7 @@
 #ifndef DMABUF_IO_DISK_H
 #define DMABUF_IO_DISK_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,6 +33,12 @@ int disk_open_var(struct disk *d, const char *var, const char **why);
 /* The same for a device by its path */
 int disk_open_path(struct disk *d, const char *path, const char **why);
 void disk_close(struct disk *d);
+
+/* A removed disk has no capacity: a write that comes late finds no space */
+static inline bool disk_allowed_after_removal(int err)
+{
+	return !err || err == -EIO || err == -ENODEV || err == -ENXIO || err == -ENOSPC;
+}
 
 /*
  * For disk_get() and disk_put(): in huge pages if possible, as faulting and

@@ -5,9 +5,6 @@
  * never waits for longer than the disk may take for a command.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/nvme_ioctl.h>
-#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "burst.h"
@@ -22,15 +19,12 @@
 #define IN_FLIGHT	128U
 #define MOVE_US		3000U
 #define IO_TIMEOUT_MS	"3000"
-/* Two command timeouts, one before and one of the reset, and the reset itself */
-#define WAIT_US		35000000ULL
 
 struct events {
 	struct env e;
 	struct xfer x;
 	struct burst b;
 	struct ctrl ctrl;
-	char scheduler[32];
 };
 
 FIXTURE(events) {
@@ -64,32 +58,15 @@ FIXTURE_SETUP(events)
 
 FIXTURE_TEARDOWN(events)
 {
-	struct dma_buf_mock_stats stats;
-
-	EXPECT_EQ(0, ring_clear(&self->t.e.ring, SLOT));
-	EXPECT_EQ(0, mock_auto(self->t.e.mem.fd, 0, 0));
-	EXPECT_EQ(0, watch_wait_attached(self->t.e.mem.ino, 0, CTRL_WAIT_MS));
-	EXPECT_EQ(0, mock_stats(self->t.e.mem.fd, &stats));
-	EXPECT_EQ(0ULL, stats.violations);
-	EXPECT_EQ(0ULL, stats.mapped);
-	EXPECT_GE(WAIT_US, stats.longest_wait_us);
-	ksft_print_msg("%llu moves, %llu mappings, longest wait %llu us\n", stats.moves,
-		       stats.maps, stats.longest_wait_us);
+	fixture_mock_close(_metadata, &self->t.e, SLOT, MOCK_WAIT_US);
 	fixture_close(_metadata, &self->t.e);
 	EXPECT_TRUE(ctrl_is_there(&self->t.ctrl) || ctrl_come_back(&self->t.ctrl));
 }
 
 static void one_burst(struct __test_metadata *_metadata, struct events *t, bool write)
 {
-	ASSERT_EQ(0, burst_prepare(&t->b, &t->e, &t->e.mem, write, IN_FLIGHT))
-		TH_LOG("%s", t->b.why);
-	ASSERT_EQ(0, burst_submit(&t->b, t->e.disk.fd, SLOT, IN_FLIGHT, 0))
-		TH_LOG("%s", t->b.why);
-	ASSERT_EQ(0, burst_reap(&t->b, NULL))
-		TH_LOG("%s", t->b.why);
-	ASSERT_EQ(0, t->b.first_error);
-	ASSERT_EQ(0, burst_check(&t->b))
-		TH_LOG("%s", t->b.why);
+	fixture_burst_submit(_metadata, &t->b, &t->e, SLOT, write, IN_FLIGHT);
+	fixture_burst_finish(_metadata, &t->b);
 }
 
 /* Bursts in both directions for as long as a child makes things happen */
@@ -178,25 +155,6 @@ TEST_F_TIMEOUT(events, queue_freeze, 300)
 	ASSERT_EQ(0, sysfs_set("none", "/sys/block/%s/queue/scheduler", self->t.e.disk.name));
 }
 
-static int format(struct events *t, unsigned int lbaf)
-{
-	struct nvme_admin_cmd cmd = {
-		.opcode = 0x80, .nsid = 1, .cdw10 = lbaf, .timeout_ms = 60000,
-	};
-	char path[80];
-	int fd, ret;
-
-	snprintf(path, sizeof(path), "/dev/%s", t->ctrl.name);
-	fd = open(path, O_RDWR);
-	if (fd < 0)
-		return -errno;
-	ret = ioctl(fd, NVME_IOCTL_ADMIN_CMD, &cmd);
-	if (ret < 0)
-		ret = -errno;
-	close(fd);
-	return ret > 0 ? -EIO : ret;
-}
-
 /* The data is gone then, so only that everything completes can be told */
 TEST_F_TIMEOUT(events, format, 300)
 {
@@ -204,13 +162,11 @@ TEST_F_TIMEOUT(events, format, 300)
 	pid_t pid;
 
 	for (i = 0; i < 4; i++) {
-		ASSERT_EQ(0, burst_prepare(&self->t.b, &self->t.e, &self->t.e.mem, i & 1,
-					   IN_FLIGHT));
-		ASSERT_EQ(0, burst_start(&self->t.b, self->t.e.disk.fd, SLOT, 0));
+		fixture_burst_start(_metadata, &self->t.b, &self->t.e, SLOT, i & 1, IN_FLIGHT);
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid)
-			_exit(-format(&self->t, 0) & 0xff);
+			_exit(-ctrl_format(self->t.ctrl.name, 0) & 0xff);
 		ASSERT_EQ(0, burst_reap(&self->t.b, NULL))
 			TH_LOG("%s", self->t.b.why);
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
@@ -230,40 +186,29 @@ TEST_F_TIMEOUT(events, format_with_metadata, 300)
 	one_burst(_metadata, &self->t, true);
 	for (i = 0; i < 2; i++) {
 		/* QEMU's second format: 512 + 8 */
-		ASSERT_EQ(0, format(&self->t, 1));
+		ASSERT_EQ(0, ctrl_format(self->t.ctrl.name, 1));
 		ASSERT_EQ(0, rescan(&self->t, 0));
 		if (sysfs_get_num("/sys/block/%s/queue/max_dmabuf_sectors_kb", e->disk.name)) {
-			format(&self->t, 0);
+			ctrl_format(self->t.ctrl.name, 0);
 			SKIP(return, "the second format has no metadata");
 		}
 		EXPECT_EQ(-EOPNOTSUPP, ring_rw(&e->ring, IORING_OP_READ_FIXED, e->disk.fd, SLOT, 0,
 					       65536, XFER_POS));
 		EXPECT_EQ(-EOPNOTSUPP, ring_set_dmabuf(&e->ring, SLOT + 1, e->mem.fd, e->disk.fd));
-		ASSERT_EQ(0, format(&self->t, 0));
+		ASSERT_EQ(0, ctrl_format(self->t.ctrl.name, 0));
 		ASSERT_EQ(0, rescan(&self->t, 0));
 		one_burst(_metadata, &self->t, i & 1);
 	}
 }
 
-/*
- * The controller stops to answer, as one that has been pulled out: no access to
- * its registers and none from it to memory.
- */
 TEST_F_TIMEOUT(events, dies, 300)
 {
 	struct env *e = &self->t.e;
-	unsigned short zero = 0;
-	char path[128];
-	int fd, ret;
+	int ret;
 
 	ASSERT_EQ(0, sysfs_set(IO_TIMEOUT_MS, "/sys/block/%s/queue/io_timeout", e->disk.name));
-	ASSERT_EQ(0, burst_prepare(&self->t.b, e, &e->mem, false, IN_FLIGHT));
-	ASSERT_EQ(0, burst_start(&self->t.b, e->disk.fd, SLOT, 0));
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", self->t.ctrl.pci);
-	fd = open(path, O_RDWR);
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(2, pwrite(fd, &zero, 2, 4));	/* PCI_COMMAND */
-	close(fd);
+	fixture_burst_start(_metadata, &self->t.b, e, SLOT, false, IN_FLIGHT);
+	ASSERT_EQ(0, ctrl_kill(self->t.ctrl.pci));
 	ASSERT_EQ(0, burst_reap(&self->t.b, NULL))
 		TH_LOG("%s", self->t.b.why);
 	EXPECT_FALSE(self->t.b.saw_eagain);

@@ -15,7 +15,6 @@
 #include "fixture.h"
 #include "fsmake.h"
 #include "mock.h"
-#include "watch.h"
 
 #define SLOT	1
 #define BLK	FS_BLOCK
@@ -52,19 +51,11 @@ FIXTURE_SETUP(files)
 {
 	int ret;
 
-	self->t.e.log = -1;
 	self->t.fd = -1;
 	self->t.plain = -1;
-	ret = mount_fs(&self->t.a, variant->script);
-	if (ret == ENV_SKIP && !env_required())
-		SKIP(return, "%s", self->t.a.why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", self->t.a.why);
-	ret = env_open_busy(&self->t.e, MEM_UDMABUF, SIZE, 0);
-	if (ret == ENV_SKIP)
-		SKIP(return, "%s", self->t.e.why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", self->t.e.why);
+	ret = asm_open(&self->t.a, &self->t.e, NULL, variant->script, MEM_UDMABUF, SIZE);
+	if (!fixture_ready(_metadata, ret, self->t.a.why))
+		return;
 	ASSERT_EQ(0, posix_memalign((void **)&self->t.want, 4096, SIZE));
 	ASSERT_EQ(0, posix_memalign((void **)&self->t.got, 4096, SIZE));
 	self->t.fd = open(FILE_, O_RDWR | O_CREAT | O_TRUNC | O_DIRECT, 0600);
@@ -77,15 +68,11 @@ FIXTURE_SETUP(files)
 
 FIXTURE_TEARDOWN(files)
 {
-	if (self->t.e.ring.rings)
-		ring_exit(&self->t.e.ring);
 	if (self->t.fd >= 0)
 		close(self->t.fd);
 	if (self->t.plain >= 0)
 		close(self->t.plain);
-	if (self->t.e.log >= 0)
-		fixture_close(_metadata, &self->t.e);
-	EXPECT_EQ(0, asm_close(&self->t.a))
+	EXPECT_EQ(0, asm_close(&self->t.a, &self->t.e))
 		TH_LOG("%s", self->t.a.why);
 	free(self->t.want);
 	free(self->t.got);

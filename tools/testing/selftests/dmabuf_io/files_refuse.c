@@ -56,25 +56,16 @@ FIXTURE_VARIANT_ADD(files_refuse, tmpfs) {
 
 FIXTURE_SETUP(files_refuse)
 {
-	int ret;
+	int ret = asm_open(&self->a, &self->e, NULL, variant->script, MEM_UDMABUF, SIZE);
 
-	self->e.log = -1;
-	ret = mount_fs(&self->a, variant->script);
 	if (!ret)
 		ret = asm_run(&self->a, variant->prepare);
-	if (ret == ENV_SKIP && !env_required())
-		SKIP(return, "%s", self->a.why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", self->a.why);
-	ASSERT_EQ(0, env_open_busy(&self->e, MEM_UDMABUF, SIZE, 0))
-		TH_LOG("%s", self->e.why);
+	fixture_ready(_metadata, ret, self->a.why);
 }
 
 FIXTURE_TEARDOWN(files_refuse)
 {
-	if (self->e.log >= 0)
-		fixture_close(_metadata, &self->e);
-	EXPECT_EQ(0, asm_close(&self->a))
+	EXPECT_EQ(0, asm_close(&self->a, &self->e))
 		TH_LOG("%s", self->a.why);
 }
 
@@ -95,25 +86,14 @@ FIXTURE(files_verity) {
 
 FIXTURE_SETUP(files_verity)
 {
-	int ret;
+	int ret = asm_open(&self->a, &self->e, NULL, EXT4("-O verity", ""), MEM_UDMABUF, SIZE);
 
-	self->e.log = -1;
-	ret = mount_fs(&self->a, EXT4("-O verity", ""));
-	if (ret == ENV_SKIP && !env_required())
-		SKIP(return, "%s", self->a.why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", self->a.why);
-	ASSERT_EQ(0, env_open_busy(&self->e, MEM_UDMABUF, SIZE, 0))
-		TH_LOG("%s", self->e.why);
+	fixture_ready(_metadata, ret, self->a.why);
 }
 
 FIXTURE_TEARDOWN(files_verity)
 {
-	if (self->e.ring.rings)
-		ring_exit(&self->e.ring);
-	if (self->e.log >= 0)
-		fixture_close(_metadata, &self->e);
-	EXPECT_EQ(0, asm_close(&self->a))
+	EXPECT_EQ(0, asm_close(&self->a, &self->e))
 		TH_LOG("%s", self->a.why);
 }
 

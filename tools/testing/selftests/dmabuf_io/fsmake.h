@@ -9,19 +9,12 @@
 #define FILE_		MNT "/file"
 #define FS_BLOCK	4096
 
-/* Scripts for asm_run(): make one, with options for mkfs, and mount it */
+/* Scripts for asm_open(): make one, with options for mkfs, and mount it */
 #define EXT4(opts, mnt) \
 	"mkfs.ext4 -q -F -b 4096 -E nodiscard,lazy_itable_init=1,lazy_journal_init=1 " opts \
 	" $A 512m && mkdir -p " MNT " && mount -t ext4 -o nodiscard" mnt " $A " MNT
 #define XFS(opts) \
 	"command -v mkfs.xfs > /dev/null || { echo no mkfs.xfs; exit 4; }\n" \
 	"mkfs.xfs -q -f -K " opts " $A && mkdir -p " MNT " && mount -t xfs $A " MNT
-
-static inline int mount_fs(struct assembly *a, const char *script)
-{
-	int ret = asm_open(a);
-
-	return ret ? ret : asm_run(a, script);
-}
 
 #endif /* DMABUF_IO_FSMAKE_H */

@@ -18,8 +18,6 @@
 #define IN_FLIGHT	128U
 /* Between two moves */
 #define MOVE_US		2000U
-/* The owner may not wait longer than the disk may take for a command */
-#define WAIT_US		35000000ULL
 
 FIXTURE(invalidate) {
 	struct env e;
@@ -64,23 +62,7 @@ FIXTURE_SETUP(invalidate)
 
 FIXTURE_TEARDOWN(invalidate)
 {
-	struct dma_buf_mock_stats stats;
-	int tries = 100;
-
-	EXPECT_EQ(0, ring_clear(&self->e.ring, SLOT));
-	EXPECT_EQ(0, mock_auto(self->e.mem.fd, 0, 0));
-	EXPECT_EQ(0, watch_wait_attached(self->e.mem.ino, 0, RING_TIMEOUT_MS));
-	/* The exporter learns of it a little later */
-	do {
-		EXPECT_EQ(0, mock_stats(self->e.mem.fd, &stats));
-	} while (stats.attached && tries-- && !usleep(10000));
-	EXPECT_EQ(0ULL, stats.violations);
-	EXPECT_EQ(0ULL, stats.attached);
-	EXPECT_EQ(0ULL, stats.mapped);
-	EXPECT_EQ(0ULL, stats.pinned);
-	EXPECT_GE(WAIT_US, stats.longest_wait_us);
-	ksft_print_msg("%llu moves, %llu invalidations, %llu mappings, longest wait %llu us\n",
-		       stats.moves, stats.invalidations, stats.maps, stats.longest_wait_us);
+	fixture_mock_close(_metadata, &self->e, SLOT, MOCK_WAIT_US);
 	fixture_close(_metadata, &self->e);
 }
 
@@ -156,17 +138,8 @@ TEST_F_TIMEOUT(invalidate, under_load, 600)
 	ASSERT_EQ(0, mock_auto(self->e.mem.fd, MOVE_US, variant->moves));
 	do {
 		for (i = 0; i < 2; i++) {
-			ASSERT_EQ(0, burst_prepare(&self->b, &self->e, &self->e.mem, i,
-						   IN_FLIGHT))
-				TH_LOG("%s", self->b.why);
-			ASSERT_EQ(0, burst_submit(&self->b, self->e.disk.fd, SLOT, IN_FLIGHT, 0))
-				TH_LOG("%s", self->b.why);
-			ASSERT_EQ(0, burst_reap(&self->b, NULL))
-				TH_LOG("%s", self->b.why);
-			EXPECT_FALSE(self->b.saw_eagain);
-			ASSERT_EQ(0, self->b.first_error);
-			ASSERT_EQ(0, burst_check(&self->b))
-				TH_LOG("round %u: %s", rounds, self->b.why);
+			fixture_burst_submit(_metadata, &self->b, &self->e, SLOT, i, IN_FLIGHT);
+			fixture_burst_finish(_metadata, &self->b);
 		}
 		after = stats_of(_metadata, &self->e);
 	} while (++rounds < 5 || (after.moves < before.moves + 20 && rounds < 50));

@@ -12,7 +12,6 @@
 #include "fixture.h"
 #include "mock.h"
 #include "sysfs.h"
-#include "watch.h"
 #include "xfer.h"
 
 #define SLOT		2
@@ -20,7 +19,6 @@
 #define SIZE		(128UL << 10)
 #define IN_FLIGHT	32U
 #define MOVE_US		2000U
-#define WAIT_US		35000000ULL
 
 struct iopoll {
 	struct env e;
@@ -53,12 +51,6 @@ FIXTURE_SETUP(iopoll)
 	if (!fixture_open(_metadata, e, variant->kind, SIZE,
 			  variant->ring_flags | IORING_SETUP_IOPOLL))
 		return;
-	if (sysfs_get_num("/sys/block/%s/queue/io_poll", e->disk.name) != 1) {
-		ASSERT_EQ(0UL, env_num("DMABUF_IO_REQUIRE", 0))
-			TH_LOG("the disk has no poll queues");
-		env_close(e);
-		SKIP(return, "the disk has no poll queues");
-	}
 	ASSERT_LE(SIZE, e->disk.max_io);
 	ASSERT_EQ(0, ring_set_dmabuf(&e->ring, SLOT, e->mem.fd, e->disk.fd));
 	xfer_init(&self->t.x, e, &e->mem, SLOT);
@@ -67,19 +59,8 @@ FIXTURE_SETUP(iopoll)
 
 FIXTURE_TEARDOWN(iopoll)
 {
-	struct dma_buf_mock_stats stats;
-	struct env *e = &self->t.e;
-
-	EXPECT_EQ(0, ring_clear(&e->ring, SLOT));
-	EXPECT_EQ(0, mock_auto(e->mem.fd, 0, 0));
-	EXPECT_EQ(0, watch_wait_attached(e->mem.ino, 0, RING_TIMEOUT_MS));
-	EXPECT_EQ(0, mock_stats(e->mem.fd, &stats));
-	EXPECT_EQ(0ULL, stats.violations);
-	EXPECT_EQ(0ULL, stats.mapped);
-	EXPECT_GE(WAIT_US, stats.longest_wait_us);
-	ksft_print_msg("%llu moves, %llu invalidations, longest wait %llu us\n", stats.moves,
-		       stats.invalidations, stats.longest_wait_us);
-	fixture_close(_metadata, e);
+	fixture_mock_close(_metadata, &self->t.e, SLOT, MOCK_WAIT_US);
+	fixture_close(_metadata, &self->t.e);
 }
 
 static unsigned int posted(const struct ring *r)
@@ -98,21 +79,7 @@ static void warm_up(struct __test_metadata *_metadata, struct iopoll *t)
 /* Submitted, and done for all that the disk cares, but not polled for */
 static void submit_unpolled(struct __test_metadata *_metadata, struct iopoll *t, bool write)
 {
-	ASSERT_EQ(0, burst_prepare(&t->b, &t->e, &t->e.mem, write, IN_FLIGHT))
-		TH_LOG("%s", t->b.why);
-	ASSERT_EQ(0, burst_submit(&t->b, t->e.disk.fd, SLOT, IN_FLIGHT, 0))
-		TH_LOG("%s", t->b.why);
-}
-
-static void reap_and_check(struct __test_metadata *_metadata, struct iopoll *t)
-{
-	ASSERT_EQ(0, burst_reap(&t->b, NULL))
-		TH_LOG("%s", t->b.why);
-	EXPECT_FALSE(t->b.saw_eagain);
-	EXPECT_EQ(IN_FLIGHT, t->b.full)
-		TH_LOG("first error %d", t->b.first_error);
-	EXPECT_EQ(0, burst_check(&t->b))
-		TH_LOG("%s", t->b.why);
+	fixture_burst_submit(_metadata, &t->b, &t->e, SLOT, write, IN_FLIGHT);
 }
 
 TEST_F_TIMEOUT(iopoll, both_ways, 300)
@@ -141,7 +108,7 @@ TEST_F_TIMEOUT(iopoll, really_polled, 120)
 		usleep(300000);
 		EXPECT_EQ(0U, posted(&self->t.e.ring));
 		EXPECT_LT(0, disk_inflight(&self->t.e.disk));
-		reap_and_check(_metadata, &self->t);
+		fixture_burst_finish(_metadata, &self->t.b);
 	}
 }
 
@@ -164,7 +131,7 @@ TEST_F_TIMEOUT(iopoll, nobody_polls, 300)
 			ASSERT_EQ(0, mock_stats(t->e.mem.fd, &after));
 			EXPECT_EQ(before.invalidations + 1, after.invalidations);
 			EXPECT_EQ(0, disk_inflight(&t->e.disk));
-			reap_and_check(_metadata, t);
+			fixture_burst_finish(_metadata, &t->b);
 		}
 	}
 }
@@ -196,7 +163,7 @@ TEST_F_TIMEOUT(iopoll, under_load, 600)
 	ASSERT_EQ(0, mock_auto(t->e.mem.fd, MOVE_US, MOCK_ALL_MOVES));
 	do {
 		submit_unpolled(_metadata, t, rounds & 1);
-		reap_and_check(_metadata, t);
+		fixture_burst_finish(_metadata, &t->b);
 		ASSERT_EQ(0, mock_stats(t->e.mem.fd, &after));
 	} while (++rounds < 8 || (after.moves < before.moves + 30 && rounds < 100));
 	EXPECT_LE(before.moves + 20, after.moves);
@@ -211,7 +178,7 @@ TEST_F_TIMEOUT(iopoll, any_file, 120)
 	for (i = 0; i < 4; i++) {
 		ASSERT_EQ(0, ring_set_dmabuf(&t->e.ring, SLOT, t->e.mem.fd, -1));
 		submit_unpolled(_metadata, t, i & 1);
-		reap_and_check(_metadata, t);
+		fixture_burst_finish(_metadata, &t->b);
 	}
 }
 
@@ -268,7 +235,7 @@ TEST_F_TIMEOUT(iopoll, reset, 300)
 			} while (ret == -EAGAIN);
 			ASSERT_EQ(0, ret);
 		}
-		reap_and_check(_metadata, t);
+		fixture_burst_finish(_metadata, &t->b);
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		EXPECT_EQ(0, status);
 	}

@@ -181,9 +181,7 @@ TEST_F_TIMEOUT(isolation, passed_ring, 60)
 
 static int clone_all(struct ring *dst, struct ring *src)
 {
-	struct dio_clone_buffers arg = { .src_fd = src->fd, .flags = DIO_CLONE_REPLACE };
-
-	return ring_register(dst, DIO_REGISTER_CLONE_BUFFERS, &arg, 1);
+	return ring_clone(dst, src, 0, 0, 0, DIO_CLONE_REPLACE);
 }
 
 static int clone_in_other_process(struct ring *theirs)
@@ -240,13 +238,7 @@ TEST_F_TIMEOUT(isolation, clone, 60)
 static int set_premap(struct isolation *t, struct ring *r, unsigned int slot, size_t off,
 		      size_t len, bool target)
 {
-	struct dio_regbuf_desc d = {
-		.type = DIO_TYPE_UADDR, .flags = DIO_PREMAP, .uaddr = (uintptr_t)t->user + off,
-		.size = len, .dmabuf_fd = -1, .target_fd = target ? t->e.disk.fd : -1,
-	};
-	int ret = ring_update(r, slot, &d, 1, NULL);
-
-	return ret == 1 ? 0 : ret;
+	return ring_set_premap(r, slot, t->user + off, len, target ? t->e.disk.fd : -1);
 }
 
 /* Ordinary memory is not cheaper because it is mapped once */

@@ -18,9 +18,6 @@
 #define IN_FLIGHT	64U
 #define WAIT_MS		30000
 
-/* An operation that installed headers may not know */
-#define REGISTER_CLONE_BUFFERS	30
-
 struct lifetime {
 	struct env e;
 	struct xfer x;
@@ -65,10 +62,7 @@ FIXTURE_TEARDOWN(lifetime)
 /* Start I/O that takes a while and see that it is under way */
 static void start(struct __test_metadata *_metadata, struct lifetime *t, bool write)
 {
-	ASSERT_EQ(0, burst_prepare(&t->b, &t->e, &t->e.mem, write, IN_FLIGHT))
-		TH_LOG("%s", t->b.why);
-	ASSERT_EQ(0, burst_start(&t->b, t->e.disk.fd, SLOT, 0))
-		TH_LOG("%s", t->b.why);
+	fixture_burst_start(_metadata, &t->b, &t->e, SLOT, write, IN_FLIGHT);
 }
 
 /* All of it has to arrive, complete and right */
@@ -341,14 +335,11 @@ TEST_F_TIMEOUT(lifetime, fork_shares, 120)
 /* To another ring, and then the ring that it came from lets go of it */
 TEST_F_TIMEOUT(lifetime, clone_buffers, 120)
 {
-	struct {
-		__u32 src_fd, flags, src_off, dst_off, nr, pad[3];
-	} clone = { .src_fd = self->t.e.ring.fd };
 	struct env *e = &self->t.e;
 	struct ring r;
 
 	ASSERT_EQ(0, ring_init(&r, 8, 0));
-	ASSERT_EQ(0, ring_register(&r, REGISTER_CLONE_BUFFERS, &clone, 1));
+	ASSERT_EQ(0, ring_clone(&r, &e->ring, 0, 0, 0, 0));
 	ASSERT_EQ(0, ring_unregister(&e->ring));
 	expect_attached(_metadata, e->mem.ino, 1);
 	self->t.x.ring = &r;

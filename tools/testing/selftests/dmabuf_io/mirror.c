@@ -12,7 +12,6 @@
 #include "fixture.h"
 #include "mock.h"
 #include "sysfs.h"
-#include "watch.h"
 
 #define SLOT		4
 #define IN_FLIGHT	64U
@@ -56,13 +55,7 @@ FIXTURE_SETUP(mirror)
 
 FIXTURE_TEARDOWN(mirror)
 {
-	if (self->t.e.ring.rings)
-		ring_exit(&self->t.e.ring);
-	self->t.e.disk.fd = -1;
-	self->t.e.disk.witness = -1;
-	if (self->t.e.log >= 0)
-		fixture_close(_metadata, &self->t.e);
-	EXPECT_EQ(0, asm_close(&self->t.a))
+	EXPECT_EQ(0, asm_close(&self->t.a, &self->t.e))
 		TH_LOG("%s", self->t.a.why);
 	free(self->t.tmp);
 }
@@ -70,20 +63,10 @@ FIXTURE_TEARDOWN(mirror)
 static bool build(struct __test_metadata *_metadata, struct mirror *t, const char *path,
 		  const char *script)
 {
-	int ret = asm_open(&t->a);
+	int ret = asm_open(&t->a, &t->e, path, script, MEM_MOCK, MIB(1));
 
-	if (!ret)
-		ret = asm_make(&t->a, path, script);
-	if (ret == ENV_SKIP && !env_required())
-		SKIP(return false, "%s", t->a.why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", t->a.why);
-	ret = env_open_busy(&t->e, MEM_MOCK, MIB(1), 0);
-	if (ret == ENV_SKIP)
-		SKIP(return false, "%s", t->e.why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", t->e.why);
-	t->e.disk = t->a.top;
+	if (!fixture_ready(_metadata, ret, t->a.why))
+		return false;
 	ASSERT_EQ(0, ring_set_dmabuf(&t->e.ring, SLOT, t->e.mem.fd, t->a.top.fd));
 	ASSERT_EQ(0, posix_memalign((void **)&t->tmp, 4096, t->e.mem.size));
 	return true;
@@ -91,19 +74,12 @@ static bool build(struct __test_metadata *_metadata, struct mirror *t, const cha
 
 static void start(struct __test_metadata *_metadata, struct mirror *t, bool write)
 {
-	ASSERT_EQ(0, burst_prepare(&t->b, &t->e, &t->e.mem, write, IN_FLIGHT))
-		TH_LOG("%s", t->b.why);
-	ASSERT_EQ(0, burst_submit(&t->b, t->a.top.fd, SLOT, IN_FLIGHT, 0))
-		TH_LOG("%s", t->b.why);
+	fixture_burst_submit(_metadata, &t->b, &t->e, SLOT, write, IN_FLIGHT);
 }
 
 static void finish(struct __test_metadata *_metadata, struct mirror *t)
 {
-	ASSERT_EQ(0, burst_reap(&t->b, NULL))
-		TH_LOG("%s", t->b.why);
-	ASSERT_EQ(0, t->b.first_error);
-	EXPECT_EQ(0, burst_check(&t->b))
-		TH_LOG("%s", t->b.why);
+	fixture_burst_finish(_metadata, &t->b);
 }
 
 static int rw_once(struct mirror *t, int op)

@@ -11,6 +11,11 @@
 #include "../../../../drivers/dma-buf/dma-buf-mock-ioctl.h"
 
 #define MOCK_ALL_MOVES	((1U << DMA_BUF_MOCK_NR_MOVES) - 1)
+/*
+ * How long it may have to wait for a disk: two command timeouts, one before and one
+ * of the reset, and the reset itself
+ */
+#define MOCK_WAIT_US	35000000ULL
 
 /* fd of a new dma-buf in segments of 4096 << @order, or a negative errno */
 int mock_create(size_t size, unsigned int order, unsigned int flags);

@@ -3,45 +3,19 @@
  * A namespace with several controllers: each of them has a mapping of its own, and
  * finds it again when the exporter has moved the buffer.  What one of them can't
  * get at is done by another.
- *
- * Needs an NVMe multipath disk on PCI; the polled variant needs poll queues, too.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/nvme_ioctl.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "ctrl.h"
 #include "multipath.h"
-
-FIXTURE(multipath) {
-	struct multipath t;
-};
-
-FIXTURE_VARIANT(multipath) {
-	enum mem_kind kind;
-	size_t size;
-	unsigned int ring_flags;
-};
-
-FIXTURE_VARIANT_ADD(multipath, scattered) {
-	.kind = MEM_MOCK, .size = MIB(1),
-};
-
-FIXTURE_VARIANT_ADD(multipath, peer) {
-	.kind = MEM_MOCK_P2P, .size = MIB(1),
-};
-
-/* A request that is split is not polled */
-FIXTURE_VARIANT_ADD(multipath, polled) {
-	.kind = MEM_MOCK, .size = MIB(1) / 4, .ring_flags = IORING_SETUP_IOPOLL,
-};
 
 FIXTURE_SETUP(multipath)
 {
-	multipath_open(_metadata, &self->t, variant->kind, variant->size, variant->ring_flags);
+	multipath_open(_metadata, &self->t, variant->kind, MIB(1), variant->ring_flags);
 }
 
 FIXTURE_TEARDOWN(multipath)
@@ -244,25 +218,6 @@ TEST_F_TIMEOUT(multipath, none_mapped, 120)
 	EXPECT_EQ(t->paths.nr, one_burst(_metadata, t, false));
 }
 
-static int format(const struct path *p, unsigned int lbaf)
-{
-	struct nvme_admin_cmd cmd = {
-		.opcode = 0x80, .nsid = 1, .cdw10 = lbaf, .timeout_ms = 60000,
-	};
-	char dev[80];
-	int fd, ret;
-
-	snprintf(dev, sizeof(dev), "/dev/%s", p->ctrl);
-	fd = open(dev, O_RDWR);
-	if (fd < 0)
-		return -errno;
-	ret = ioctl(fd, NVME_IOCTL_ADMIN_CMD, &cmd);
-	if (ret < 0)
-		ret = -errno;
-	close(fd);
-	return ret > 0 ? -EIO : ret;
-}
-
 /* Format through one path and let the others know; does the disk support dma-bufs? */
 static bool reformat(struct __test_metadata *_metadata, struct multipath *t, unsigned int lbaf,
 		     bool want)
@@ -270,7 +225,7 @@ static bool reformat(struct __test_metadata *_metadata, struct multipath *t, uns
 	const char *queue = "/sys/block/%s/queue/max_dmabuf_sectors_kb";
 	int i, tries;
 
-	EXPECT_EQ(0, format(&t->paths.path[lbaf % t->paths.nr], lbaf));
+	EXPECT_EQ(0, ctrl_format(t->paths.path[lbaf % t->paths.nr].ctrl, lbaf));
 	for (i = 0; i < t->paths.nr; i++)
 		EXPECT_EQ(0, sysfs_set("1", "/sys/class/nvme/%s/rescan_controller",
 				       t->paths.path[i].ctrl));

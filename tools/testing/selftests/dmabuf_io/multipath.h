@@ -2,6 +2,8 @@
 /*
  * What the tests of NVMe multipath start from and end with: a disk with several
  * paths that are all used, and a buffer of the exporter for tests.
+ *
+ * Needs an NVMe multipath disk on PCI; the polled variant needs poll queues, too.
  */
 #ifndef DMABUF_IO_MULTIPATH_H
 #define DMABUF_IO_MULTIPATH_H
@@ -17,8 +19,6 @@
 #define SLOT		2
 #define IN_FLIGHT	64U
 #define MOVE_US		3000U
-/* Two command timeouts, one before and one of the reset, and the reset itself */
-#define WAIT_US		35000000ULL
 
 struct multipath {
 	struct env e;
@@ -28,47 +28,57 @@ struct multipath {
 	unsigned long long wait_us;	/* the longest that a move may take */
 };
 
+FIXTURE(multipath) {
+	struct multipath t;
+};
+
+FIXTURE_VARIANT(multipath) {
+	enum mem_kind kind;
+	unsigned int ring_flags;
+};
+
+FIXTURE_VARIANT_ADD(multipath, scattered) {
+	.kind = MEM_MOCK,
+};
+
+FIXTURE_VARIANT_ADD(multipath, peer) {
+	.kind = MEM_MOCK_P2P,
+};
+
+FIXTURE_VARIANT_ADD(multipath, polled) {
+	.kind = MEM_MOCK, .ring_flags = IORING_SETUP_IOPOLL,
+};
+
 /* In FIXTURE_SETUP, which has to return if this is false */
 static inline bool multipath_open(struct __test_metadata *_metadata, struct multipath *t,
 				  enum mem_kind kind, size_t size, unsigned int ring_flags)
 {
 	struct env *e = &t->e;
 
+	/* A request that is split is not polled */
+	if (ring_flags & IORING_SETUP_IOPOLL)
+		size = MIB(1) / 4;
 	if (!fixture_open(_metadata, e, kind, size, ring_flags))
 		return false;
 	if (paths_of(&t->paths, &e->disk) || t->paths.nr < 2) {
 		env_close(e);
 		LACKS(return false, "the disk does not have several paths");
 	}
-	if ((ring_flags & IORING_SETUP_IOPOLL) &&
-	    sysfs_get_num("/sys/block/%s/queue/io_poll", e->disk.name) != 1) {
-		env_close(e);
-		LACKS(return false, "the disk has no poll queues");
-	}
 	ASSERT_EQ(0, paths_set_policy(&t->paths, "round-robin"));
 	ASSERT_EQ(0, ring_set_dmabuf(&e->ring, SLOT, e->mem.fd, e->disk.fd));
 	xfer_init(&t->x, e, &e->mem, SLOT);
-	t->wait_us = WAIT_US;
+	t->wait_us = MOCK_WAIT_US;
 	return true;
 }
 
 /* In FIXTURE_TEARDOWN */
 static inline void multipath_close(struct __test_metadata *_metadata, struct multipath *t)
 {
-	struct dma_buf_mock_stats stats;
 	struct env *e = &t->e;
 
-	EXPECT_EQ(0, ring_clear(&e->ring, SLOT));
-	EXPECT_EQ(0, mock_auto(e->mem.fd, 0, 0));
-	EXPECT_EQ(0, watch_wait_attached(e->mem.ino, 0, PATHS_WAIT_MS));
-	EXPECT_EQ(0, mock_stats(e->mem.fd, &stats));
-	EXPECT_EQ(0ULL, stats.violations);
-	EXPECT_EQ(0ULL, stats.mapped);
-	EXPECT_GE(t->wait_us, stats.longest_wait_us);
+	fixture_mock_close(_metadata, e, SLOT, t->wait_us);
 	/* Every request that was counted as started has ended */
 	EXPECT_EQ(0, disk_inflight(&e->disk));
-	ksft_print_msg("%llu moves, %llu mappings, longest wait %llu us\n", stats.moves,
-		       stats.maps, stats.longest_wait_us);
 	paths_set_policy(&t->paths, "numa");
 	fixture_close(_metadata, e);
 	EXPECT_TRUE(paths_come_back(&t->paths));
@@ -77,21 +87,13 @@ static inline void multipath_close(struct __test_metadata *_metadata, struct mul
 /* Have requests in flight */
 static inline void start(struct __test_metadata *_metadata, struct multipath *t, bool write)
 {
-	ASSERT_EQ(0, burst_prepare(&t->b, &t->e, &t->e.mem, write, IN_FLIGHT))
-		TH_LOG("%s", t->b.why);
-	ASSERT_EQ(0, burst_start(&t->b, t->e.disk.fd, SLOT, 0))
-		TH_LOG("%s", t->b.why);
+	fixture_burst_start(_metadata, &t->b, &t->e, SLOT, write, IN_FLIGHT);
 }
 
 /* All of them are done, and nobody has noticed anything */
 static inline void finish(struct __test_metadata *_metadata, struct multipath *t)
 {
-	ASSERT_EQ(0, burst_reap(&t->b, NULL))
-		TH_LOG("%s", t->b.why);
-	EXPECT_FALSE(t->b.saw_eagain);
-	ASSERT_EQ(0, t->b.first_error);
-	ASSERT_EQ(0, burst_check(&t->b))
-		TH_LOG("%s", t->b.why);
+	fixture_burst_finish(_metadata, &t->b);
 }
 
 /* Both; how many paths have moved something of it? */

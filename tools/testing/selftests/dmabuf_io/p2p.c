@@ -71,10 +71,7 @@ static void check_both_ways(struct __test_metadata *_metadata, struct p2p *t)
 
 static void start(struct __test_metadata *_metadata, struct p2p *t, bool write)
 {
-	ASSERT_EQ(0, burst_prepare(&t->b, &t->e, &t->e.mem, write, IN_FLIGHT))
-		TH_LOG("%s", t->b.why);
-	ASSERT_EQ(0, burst_start(&t->b, t->e.disk.fd, SLOT, 0))
-		TH_LOG("%s", t->b.why);
+	fixture_burst_start(_metadata, &t->b, &t->e, SLOT, write, IN_FLIGHT);
 }
 
 static time_t now(void)

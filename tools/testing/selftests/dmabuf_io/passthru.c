@@ -12,8 +12,6 @@
 #include <unistd.h>
 #include "fixture.h"
 #include "mock.h"
-#include "sysfs.h"
-#include "watch.h"
 #include "xfer.h"
 
 #define SLOT		2
@@ -145,18 +143,11 @@ FIXTURE_SETUP(passthru)
 	t->fd = -1;
 	if (!fixture_open(_metadata, &t->e, variant->kind, SIZE, variant->ring_flags))
 		return;
-	if ((variant->ring_flags & IORING_SETUP_IOPOLL) &&
-	    sysfs_get_num("/sys/block/%s/queue/io_poll", t->e.disk.name) != 1) {
-		env_close(&t->e);
-		SKIP(return, "the disk has no poll queues");
-	}
 	snprintf(path, sizeof(path), "/dev/ng%s", t->e.disk.name + strlen("nvme"));
 	t->fd = strncmp(t->e.disk.name, "nvme", 4) ? -1 : open(path, O_RDWR);
 	if (t->fd < 0) {
-		ASSERT_EQ(0UL, env_num("DMABUF_IO_REQUIRE", 0))
-			TH_LOG("no %s", path);
 		env_close(&t->e);
-		SKIP(return, "no %s", path);
+		LACKS(return, "no %s", path);
 	}
 	t->nsid = ioctl(t->fd, NVME_IOCTL_ID);
 	ASSERT_LT(0, t->nsid);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "ctrl.h"
 #include "paths.h"
 #include "sysfs.h"
 
@@ -121,17 +121,7 @@ int path_remove(const struct path *p)
 
 int path_kill(const struct path *p)
 {
-	unsigned short zero = 0;
-	char config[128];
-	int fd, ret;
-
-	snprintf(config, sizeof(config), "/sys/bus/pci/devices/%s/config", p->pci);
-	fd = open(config, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	ret = pwrite(fd, &zero, 2, 4) == 2 ? 0 : -EIO;	/* PCI_COMMAND */
-	close(fd);
-	return ret;
+	return ctrl_kill(p->pci);
 }
 
 long long path_sectors(const struct path *p, bool write)

@@ -13,7 +13,6 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include "burst.h"
 #include "fixture.h"
 #include "stack.h"
 #include "sysfs.h"
@@ -54,37 +53,9 @@ FIXTURE_VARIANT_ADD(premap, huge) {
 	.offset = 4096 + 512, .huge = true, .target = true,
 };
 
-static int set_premap(struct premap *t, unsigned int slot, void *p, size_t len, int target)
+static int set_slot(struct premap *t)
 {
-	struct dio_regbuf_desc d = {
-		.type = DIO_TYPE_UADDR, .flags = DIO_PREMAP, .uaddr = (uintptr_t)p, .size = len,
-		.dmabuf_fd = -1, .target_fd = target,
-	};
-	int ret = ring_update(&t->e.ring, slot, &d, 1, NULL);
-
-	return ret == 1 ? 0 : ret;
-}
-
-static int move(struct xfer *x, bool write, uint64_t off, size_t len, uint64_t pos)
-{
-	int ret = ring_rw(x->ring, write ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED, x->fd,
-			  x->slot, (uintptr_t)x->mem->va + off, len, pos);
-
-	return ret == (int)len ? 0 : ret < 0 ? ret : -EIO;
-}
-
-static long pinned_kb(void)
-{
-	FILE *f = fopen("/proc/self/status", "re");
-	char line[128];
-	long kb = -1;
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "VmPin: %ld", &kb) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return kb;
+	return ring_set_premap(&t->e.ring, SLOT, t->m.va, SIZE, t->target ? t->e.disk.fd : -1);
 }
 
 /* Who may lock any amount of memory is not accounted for */
@@ -121,9 +92,9 @@ FIXTURE_SETUP(premap)
 	t->m = (struct mem){ .fd = -1, .memfd = -1, .size = SIZE,
 			     .va = t->map + variant->offset };
 	t->target = variant->target;
-	ASSERT_EQ(0, set_premap(t, SLOT, t->m.va, SIZE, t->target ? t->e.disk.fd : -1));
+	ASSERT_EQ(0, set_slot(t));
 	xfer_init(&t->x, &t->e, &t->m, SLOT);
-	t->x.move = move;
+	t->x.move = xfer_move_uaddr;
 	xfer_poison(&t->x);
 }
 
@@ -193,9 +164,9 @@ TEST_F_TIMEOUT(premap, bounds, 120)
 	};
 
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
-		EXPECT_EQ(bad[i].err, move(&t->x, false, bad[i].off, bad[i].len, XFER_POS))
+		EXPECT_EQ(bad[i].err, t->x.move(&t->x, false, bad[i].off, bad[i].len, XFER_POS))
 			TH_LOG("case %zu", i);
-		EXPECT_EQ(bad[i].err, move(&t->x, true, bad[i].off, bad[i].len, XFER_POS))
+		EXPECT_EQ(bad[i].err, t->x.move(&t->x, true, bad[i].off, bad[i].len, XFER_POS))
 			TH_LOG("case %zu", i);
 	}
 	/* An offset, as into a dma-buf, is a bad address */
@@ -209,16 +180,16 @@ TEST_F_TIMEOUT(premap, bounds, 120)
 TEST_F_TIMEOUT(premap, accounting, 120)
 {
 	struct premap *t = &self->t;
-	long with = pinned_kb(), without;
+	long with = watch_pinned_kb(), without;
 	int i;
 
 	for (i = 0; i < 5; i++) {
 		ASSERT_EQ(0, ring_clear(&t->e.ring, SLOT));
 		ASSERT_EQ(0, wait_attached(0));
-		without = pinned_kb();
+		without = watch_pinned_kb();
 		EXPECT_LE((long)(SIZE / 1024), with - without);
-		ASSERT_EQ(0, set_premap(t, SLOT, t->m.va, SIZE, t->target ? t->e.disk.fd : -1));
-		EXPECT_EQ(with, pinned_kb());
+		ASSERT_EQ(0, set_slot(t));
+		EXPECT_EQ(with, watch_pinned_kb());
 		EXPECT_EQ(0, xfer_read(&t->x, 0, MIB(1), XFER_POS))
 			TH_LOG("%s", t->x.why);
 		EXPECT_EQ(1, attached());
@@ -310,18 +281,17 @@ TEST_F_TIMEOUT(premap, in_flight, 300)
 			ASSERT_EQ(65536, cqe.res);
 		}
 		EXPECT_EQ(-1, pattern_differs(t->m.va, SIZE, seed, 0));
-		ASSERT_EQ(0, set_premap(t, SLOT, t->m.va, SIZE, t->target ? t->e.disk.fd : -1));
+		ASSERT_EQ(0, set_slot(t));
 	}
 }
 
 TEST_F_TIMEOUT(premap, clone, 120)
 {
 	struct premap *t = &self->t;
-	struct dio_clone_buffers arg = { .src_fd = t->e.ring.fd };
 	struct ring other;
 
 	ASSERT_EQ(0, ring_init(&other, 8, 0));
-	ASSERT_EQ(0, ring_register(&other, DIO_REGISTER_CLONE_BUFFERS, &arg, 1));
+	ASSERT_EQ(0, ring_clone(&other, &t->e.ring, 0, 0, 0, 0));
 	ASSERT_EQ(0, ring_clear(&t->e.ring, SLOT));
 	t->x.ring = &other;
 	EXPECT_EQ(0, xfer_write(&t->x, 4096, MIB(1), XFER_POS))
@@ -337,23 +307,24 @@ TEST_F_TIMEOUT(premap, clone, 120)
 TEST_F_TIMEOUT(premap, targets, 120)
 {
 	struct premap *t = &self->t;
+	struct ring *r = &t->e.ring;
 	struct stacked loop;
 	int fd;
 
 	fd = open(t->e.disk.path, O_RDWR);
-	EXPECT_EQ(-EINVAL, set_premap(t, SLOT + 1, t->m.va, MIB(1), fd));
+	EXPECT_EQ(-EINVAL, ring_set_premap(r, SLOT + 1, t->m.va, MIB(1), fd));
 	close(fd);
-	EXPECT_EQ(-EBADF, set_premap(t, SLOT + 1, t->m.va, MIB(1), 0x7fffffff));
+	EXPECT_EQ(-EBADF, ring_set_premap(r, SLOT + 1, t->m.va, MIB(1), 0x7fffffff));
 	fd = open("/dev/null", O_RDWR);
-	EXPECT_EQ(-EOPNOTSUPP, set_premap(t, SLOT + 1, t->m.va, MIB(1), fd));
+	EXPECT_EQ(-EOPNOTSUPP, ring_set_premap(r, SLOT + 1, t->m.va, MIB(1), fd));
 	close(fd);
 	if (!stack_loop(&loop, MIB(64))) {
 		fd = open(loop.path, O_RDWR | O_DIRECT);
 		ASSERT_LE(0, fd);
-		EXPECT_EQ(-EOPNOTSUPP, set_premap(t, SLOT + 1, t->m.va, MIB(1), fd));
+		EXPECT_EQ(-EOPNOTSUPP, ring_set_premap(r, SLOT + 1, t->m.va, MIB(1), fd));
 		/* without saying so it is ordinary memory there */
-		ASSERT_EQ(0, set_premap(t, SLOT + 1, t->map + SIZE + MIB(1), 65536, -1));
-		EXPECT_EQ(65536, ring_rw(&t->e.ring, IORING_OP_READ_FIXED, fd, SLOT + 1,
+		ASSERT_EQ(0, ring_set_premap(r, SLOT + 1, t->map + SIZE + MIB(1), 65536, -1));
+		EXPECT_EQ(65536, ring_rw(r, IORING_OP_READ_FIXED, fd, SLOT + 1,
 					 (uintptr_t)t->map + SIZE + MIB(1), 65536, 0));
 		close(fd);
 		EXPECT_EQ(0, stack_remove(&loop));

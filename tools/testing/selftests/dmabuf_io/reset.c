@@ -90,18 +90,9 @@ TEST_F_TIMEOUT(reset, in_flight, 600)
 	int i;
 
 	for (i = 0; i < 6; i++) {
-		ASSERT_EQ(0, burst_prepare(&self->t.b, &self->t.e, &self->t.e.mem, i & 1,
-					   IN_FLIGHT))
-			TH_LOG("%s", self->t.b.why);
-		ASSERT_EQ(0, burst_start(&self->t.b, self->t.e.disk.fd, SLOT, 0))
-			TH_LOG("%s", self->t.b.why);
+		fixture_burst_start(_metadata, &self->t.b, &self->t.e, SLOT, i & 1, IN_FLIGHT);
 		ASSERT_EQ(0, ctrl_reset(&self->t.ctrl));
-		ASSERT_EQ(0, burst_reap(&self->t.b, NULL))
-			TH_LOG("%s", self->t.b.why);
-		EXPECT_EQ(IN_FLIGHT, self->t.b.full)
-			TH_LOG("first error %d", self->t.b.first_error);
-		EXPECT_EQ(0, burst_check(&self->t.b))
-			TH_LOG("%s", self->t.b.why);
+		fixture_burst_finish(_metadata, &self->t.b);
 		ASSERT_TRUE(ctrl_wait_live(&self->t.ctrl));
 	}
 	check_both_ways(_metadata, &self->t);
@@ -132,12 +123,6 @@ TEST_F_TIMEOUT(reset, register_meanwhile, 300)
 	check_both_ways(_metadata, &self->t);
 }
 
-/* A removed disk has no capacity: a write that comes late finds no space */
-static bool allowed_after_removal(int err)
-{
-	return !err || err == -EIO || err == -ENODEV || err == -ENXIO || err == -ENOSPC;
-}
-
 static void expect_no_capacity(struct __test_metadata *_metadata, struct env *e)
 {
 	EXPECT_EQ(-ENOSPC, ring_rw(&e->ring, IORING_OP_WRITE_FIXED, e->disk.fd, SLOT, 0, 4096,
@@ -151,14 +136,11 @@ TEST_F_TIMEOUT(reset, remove_in_flight, 300)
 	int w;
 
 	for (w = 0; w < 2; w++) {
-		ASSERT_EQ(0, burst_prepare(&self->t.b, e, &e->mem, w, IN_FLIGHT))
-			TH_LOG("%s", self->t.b.why);
-		ASSERT_EQ(0, burst_start(&self->t.b, e->disk.fd, SLOT, 0))
-			TH_LOG("%s", self->t.b.why);
+		fixture_burst_start(_metadata, &self->t.b, e, SLOT, w, IN_FLIGHT);
 		ASSERT_EQ(0, ctrl_remove(&self->t.ctrl));
 		ASSERT_EQ(0, burst_reap(&self->t.b, NULL))
 			TH_LOG("%s", self->t.b.why);
-		EXPECT_TRUE(allowed_after_removal(self->t.b.first_error))
+		EXPECT_TRUE(disk_allowed_after_removal(self->t.b.first_error))
 			TH_LOG("error %d", self->t.b.first_error);
 
 		/* The registration outlives the disk, which is like one of no size */

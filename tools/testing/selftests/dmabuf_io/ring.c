@@ -257,11 +257,39 @@ int ring_set_uaddr(struct ring *r, unsigned int slot, void *p, size_t len)
 	return set_one(r, slot, &desc);
 }
 
+int ring_set_premap(struct ring *r, unsigned int slot, void *p, size_t len, int target_fd)
+{
+	struct dio_regbuf_desc desc = {
+		.type = DIO_TYPE_UADDR,
+		.flags = DIO_PREMAP,
+		.uaddr = (uintptr_t)p,
+		.size = len,
+		.dmabuf_fd = -1,
+		.target_fd = target_fd,
+	};
+
+	return set_one(r, slot, &desc);
+}
+
 int ring_clear(struct ring *r, unsigned int slot)
 {
 	struct dio_regbuf_desc desc = { .type = DIO_TYPE_EMPTY };
 
 	return set_one(r, slot, &desc);
+}
+
+int ring_clone(struct ring *dst, const struct ring *src, unsigned int src_off,
+	       unsigned int dst_off, unsigned int nr, unsigned int flags)
+{
+	struct dio_clone_buffers arg = {
+		.src_fd = src->fd,
+		.flags = flags,
+		.src_off = src_off,
+		.dst_off = dst_off,
+		.nr = nr,
+	};
+
+	return ring_register(dst, DIO_REGISTER_CLONE_BUFFERS, &arg, 1);
 }
 
 int ring_unregister(struct ring *r)

@@ -51,7 +51,12 @@ int ring_update(struct ring *r, unsigned int slot, const struct dio_regbuf_desc 
 		unsigned int nr, const __u64 *tags);
 int ring_set_dmabuf(struct ring *r, unsigned int slot, int dmabuf_fd, int target_fd);
 int ring_set_uaddr(struct ring *r, unsigned int slot, void *p, size_t len);
+/* Ordinary memory, mapped once for its devices */
+int ring_set_premap(struct ring *r, unsigned int slot, void *p, size_t len, int target_fd);
 int ring_clear(struct ring *r, unsigned int slot);
+/* @nr slots of @src from @src_off on to those of @dst from @dst_off on; 0: all of them */
+int ring_clone(struct ring *dst, const struct ring *src, unsigned int src_off,
+	       unsigned int dst_off, unsigned int nr, unsigned int flags);
 int ring_unregister(struct ring *r);
 
 /* Whether the kernel knows dma-buf registered buffers at all */

@@ -9,7 +9,6 @@
 #include "burst.h"
 #include "fixture.h"
 #include "mock.h"
-#include "sysfs.h"
 #include "watch.h"
 #include "xfer.h"
 
@@ -94,20 +93,10 @@ FIXTURE_VARIANT_ADD(stacks, linear_on_md_raid1_on_linear) {
 static bool build(struct __test_metadata *_metadata, struct stacks *t, const char *path,
 		  const char *script, enum mem_kind kind, size_t size)
 {
-	int ret = asm_open(&t->a);
+	int ret = asm_open(&t->a, &t->e, path, script, kind, size);
 
-	if (!ret)
-		ret = asm_make(&t->a, path, script);
-	if (ret == ENV_SKIP && !env_required())
-		SKIP(return false, "%s", t->a.why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", t->a.why);
-	ret = env_open_busy(&t->e, kind, size, 0);
-	if (ret == ENV_SKIP)
-		SKIP(return false, "%s", t->e.why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", t->e.why);
-	t->e.disk = t->a.top;
+	if (!fixture_ready(_metadata, ret, t->a.why))
+		return false;
 	ASSERT_EQ(0, ring_set_dmabuf(&t->e.ring, SLOT, t->e.mem.fd, t->a.top.fd));
 	xfer_init(&t->x, &t->e, &t->e.mem, SLOT);
 	xfer_poison(&t->x);
@@ -123,14 +112,7 @@ FIXTURE_TEARDOWN(stacks)
 {
 	struct stacks *t = &self->t;
 
-	/* The registration holds the file, and that the device */
-	if (t->e.ring.rings)
-		ring_exit(&t->e.ring);
-	t->e.disk.fd = -1;
-	t->e.disk.witness = -1;
-	if (t->e.log >= 0)
-		fixture_close(_metadata, &t->e);
-	EXPECT_EQ(0, asm_close(&t->a))
+	EXPECT_EQ(0, asm_close(&t->a, &t->e))
 		TH_LOG("%s", t->a.why);
 	free(t->leg_data);
 }
@@ -168,16 +150,8 @@ static void expect_on_each_leg(struct __test_metadata *_metadata, struct stacks 
 
 static void burst(struct __test_metadata *_metadata, struct stacks *t, bool write)
 {
-	ASSERT_EQ(0, burst_prepare(&t->b, &t->e, &t->e.mem, write, IN_FLIGHT))
-		TH_LOG("%s", t->b.why);
-	ASSERT_EQ(0, burst_submit(&t->b, t->a.top.fd, SLOT, IN_FLIGHT, 0))
-		TH_LOG("%s", t->b.why);
-	ASSERT_EQ(0, burst_reap(&t->b, NULL))
-		TH_LOG("%s", t->b.why);
-	EXPECT_FALSE(t->b.saw_eagain);
-	ASSERT_EQ(0, t->b.first_error);
-	ASSERT_EQ(0, burst_check(&t->b))
-		TH_LOG("%s", t->b.why);
+	fixture_burst_submit(_metadata, &t->b, &t->e, SLOT, write, IN_FLIGHT);
+	fixture_burst_finish(_metadata, &t->b);
 }
 
 TEST_F_TIMEOUT(stacks, io, 300)

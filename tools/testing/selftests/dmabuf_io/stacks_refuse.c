@@ -8,7 +8,6 @@
 #include <unistd.h>
 #include "assembly.h"
 #include "fixture.h"
-#include "sysfs.h"
 
 #define SLOT	4
 
@@ -79,28 +78,14 @@ FIXTURE_VARIANT_ADD(refuse, brd) {
 
 FIXTURE_SETUP(refuse)
 {
-	int ret;
+	int ret = asm_open(&self->a, &self->e, NULL, variant->script, MEM_UDMABUF, MIB(1));
 
-	self->e.log = -1;
-	ret = asm_open(&self->a);
-	if (!ret)
-		ret = asm_run(&self->a, variant->script);
-	if (ret == ENV_SKIP && !env_required())
-		SKIP(return, "%s", self->a.why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", self->a.why);
-	ret = env_open_busy(&self->e, MEM_UDMABUF, MIB(1), 0);
-	if (ret == ENV_SKIP)
-		SKIP(return, "%s", self->e.why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", self->e.why);
+	fixture_ready(_metadata, ret, self->a.why);
 }
 
 FIXTURE_TEARDOWN(refuse)
 {
-	if (self->e.log >= 0)
-		fixture_close(_metadata, &self->e);
-	EXPECT_EQ(0, asm_close(&self->a))
+	EXPECT_EQ(0, asm_close(&self->a, &self->e))
 		TH_LOG("%s", self->a.why);
 }
 
@@ -122,26 +107,15 @@ FIXTURE(becomes) {
 
 FIXTURE_SETUP(becomes)
 {
-	int ret;
+	int ret = asm_open(&self->a, &self->e, ASM_DM, DM_CREATE("0 131072 linear $A 0"),
+			   MEM_UDMABUF, MIB(1));
 
-	self->e.log = -1;
-	ret = asm_open(&self->a);
-	if (!ret)
-		ret = asm_make(&self->a, ASM_DM, DM_CREATE("0 131072 linear $A 0"));
-	if (ret == ENV_SKIP && !env_required())
-		SKIP(return, "%s", self->a.why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", self->a.why);
-	ASSERT_EQ(0, env_open_busy(&self->e, MEM_UDMABUF, MIB(1), 0));
+	fixture_ready(_metadata, ret, self->a.why);
 }
 
 FIXTURE_TEARDOWN(becomes)
 {
-	if (self->e.ring.rings)
-		ring_exit(&self->e.ring);
-	if (self->e.log >= 0)
-		fixture_close(_metadata, &self->e);
-	EXPECT_EQ(0, asm_close(&self->a))
+	EXPECT_EQ(0, asm_close(&self->a, &self->e))
 		TH_LOG("%s", self->a.why);
 }
 

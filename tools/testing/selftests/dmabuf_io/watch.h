@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What a test may not leave behind: dma-bufs, attachments, complaints in the log. */
+/* What a test may not leave behind: dma-bufs, attachments, pinned memory, complaints in the log */
 #ifndef DMABUF_IO_WATCH_H
 #define DMABUF_IO_WATCH_H
 
@@ -12,6 +12,9 @@ int watch_attached(uint64_t ino);
 int watch_exporter(const char *name, unsigned int *nr_bufs);
 /* Poll until that many are attached, or -ENOENT for "gone"; 0 or -ETIME */
 int watch_wait_attached(uint64_t ino, int want, unsigned int timeout_ms);
+
+/* What this process has pinned, in kB, or -1 */
+long watch_pinned_kb(void);
 
 /* A position in the kernel log, now */
 int watch_log_open(void);

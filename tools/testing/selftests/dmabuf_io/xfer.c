@@ -87,6 +87,14 @@ static int run(struct xfer *x, int op, uint64_t off, size_t len, uint64_t pos)
 	return 0;
 }
 
+int xfer_move_uaddr(struct xfer *x, bool write, uint64_t off, size_t len, uint64_t pos)
+{
+	int ret = ring_rw(x->ring, write ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED, x->fd,
+			  x->slot, (uintptr_t)x->mem->va + off, len, pos);
+
+	return ret == (int)len ? 0 : ret < 0 ? ret : -EIO;
+}
+
 void xfer_init(struct xfer *x, struct env *e, struct mem *m, unsigned int slot)
 {
 	memset(x, 0, sizeof(*x));

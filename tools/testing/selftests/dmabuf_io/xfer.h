@@ -43,6 +43,9 @@ int xfer_poisoned(struct xfer *x);
 int xfer_read(struct xfer *x, uint64_t off, size_t len, uint64_t pos);
 int xfer_write(struct xfer *x, uint64_t off, size_t len, uint64_t pos);
 
+/* The way to move the bytes of ordinary memory: the ring is told their addresses */
+int xfer_move_uaddr(struct xfer *x, bool write, uint64_t off, size_t len, uint64_t pos);
+
 static inline int xfer_one(struct xfer *x, bool write, uint64_t off, size_t len, uint64_t pos)
 {
 	return write ? xfer_write(x, off, len, pos) : xfer_read(x, off, len, pos);

@@ -18,14 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-#include "netmem_lib.h"
+#include "netmem_fixture.h"
 
-#define PAGE		4096UL
-#define AREA_SIZE	(256 * PAGE)
 /* What a ring has before it wants more */
 #define OTHER_SIZE	(8 * PAGE)
-#define WAIT_MS		30000
 #define LIMIT		900	/* seconds, for a slow machine */
 #define RACE_LIMIT	(24 * 3600)
 
@@ -38,15 +34,12 @@ FIXTURE(claims) {
 
 FIXTURE_SETUP(claims)
 {
-	if (!nsim_available())
-		SKIP(return, "no netdevsim, no /dev/dma_buf_mock, or not root");
-	nsim_pair_create(&self->pair, 2);
+	if (!fixture_open(_metadata, &self->pair, 2, &self->dmabuf))
+		return;
 	nsim_add_port(&self->pair.rx, &self->port);
 	dmabuf_subscribe(&self->ntf[0]);
 	nsim_enter(&self->pair.tx);
 	dmabuf_subscribe(&self->ntf[1]);
-	self->dmabuf = mock_create(AREA_SIZE, 2, DMA_BUF_MOCK_P2P |
-				   DMA_BUF_MOCK_CHECK_IDLE);
 	self->other = mock_create(OTHER_SIZE, 0, 0);
 }
 
@@ -58,11 +51,9 @@ FIXTURE_TEARDOWN(claims)
 		return;
 	for (i = 0; i < 2; i++)
 		devmem_unbind(&self->ntf[i]);
-	EXPECT_TRUE(mock_released(self->dmabuf));
 	EXPECT_TRUE(mock_released(self->other));
-	close(self->dmabuf);
 	close(self->other);
-	nsim_pair_destroy(&self->pair);
+	fixture_close(_metadata, &self->pair, self->dmabuf);
 }
 
 /* --- one who wants it */

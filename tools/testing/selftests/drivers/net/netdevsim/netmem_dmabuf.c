@@ -14,13 +14,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-#include "netmem_lib.h"
+#include "netmem_fixture.h"
 #include "netmem_stream.h"
 
-#define PAGE		4096UL
-#define AREA_SIZE	(256 * PAGE)
-#define WAIT_MS		30000
 #define LIMIT		300	/* seconds, for a slow machine */
 
 FIXTURE(netmem) {
@@ -30,20 +26,12 @@ FIXTURE(netmem) {
 
 FIXTURE_SETUP(netmem)
 {
-	if (!nsim_available())
-		SKIP(return, "no netdevsim, no /dev/dma_buf_mock, or not root");
-	nsim_pair_create(&self->pair, 2);
-	self->dmabuf = mock_create(AREA_SIZE, 2, DMA_BUF_MOCK_P2P |
-				   DMA_BUF_MOCK_CHECK_IDLE);
+	fixture_open(_metadata, &self->pair, 2, &self->dmabuf);
 }
 
 FIXTURE_TEARDOWN(netmem)
 {
-	if (!self->pair.home)
-		return;
-	EXPECT_TRUE(mock_released(self->dmabuf));
-	close(self->dmabuf);
-	nsim_pair_destroy(&self->pair);
+	fixture_close(_metadata, &self->pair, self->dmabuf);
 }
 
 /* --- owners */
@@ -181,11 +169,8 @@ TEST_F_TIMEOUT(netmem, revoke_while_binding, LIMIT)
 
 FIXTURE(traffic) {
 	struct nsim_pair pair;
+	struct flow flow;
 	int dmabuf;
-	char *mem;
-	struct owner owner;
-	struct sender sender;
-	int sock;
 };
 
 FIXTURE_VARIANT(traffic) {
@@ -202,62 +187,42 @@ FIXTURE_VARIANT_ADD(traffic, devmem_reclaim) { .kind = DEVMEM, .how = DMA_BUF_MO
 
 FIXTURE_SETUP(traffic)
 {
-	if (!nsim_available())
-		SKIP(return, "no netdevsim, no /dev/dma_buf_mock, or not root");
-	nsim_pair_create(&self->pair, 1);
-	self->dmabuf = mock_create(AREA_SIZE, 2, DMA_BUF_MOCK_P2P |
-				   DMA_BUF_MOCK_CHECK_IDLE);
-	self->mem = mock_mmap(self->dmabuf, AREA_SIZE);
-	ASSERT_EQ(0, own(&self->owner, variant->kind, &self->pair.rx, 0,
-			 self->dmabuf));
-	self->sock = stream_open(&self->sender, &self->pair);
+	if (!fixture_open(_metadata, &self->pair, 1, &self->dmabuf))
+		return;
+	ASSERT_EQ(0, flow_open(&self->flow, &self->pair, variant->kind,
+			       self->dmabuf, AREA_SIZE));
 }
 
 FIXTURE_TEARDOWN(traffic)
 {
-	if (!self->pair.home)
-		return;
-	sender_stop(&self->sender);
-	owner_put(&self->owner);
-	close(self->sock);
-	if (self->dmabuf >= 0) {
-		EXPECT_TRUE(mock_released(self->dmabuf));
-		close(self->dmabuf);
-	}
-	munmap(self->mem, AREA_SIZE);
-	nsim_pair_destroy(&self->pair);
-}
-
-/* Receives until there is an error, or @want bytes. */
-static int receive(struct _test_data_traffic *self, uint64_t *pos, uint64_t want)
-{
-	return stream_recv(&self->owner, self->sock, self->mem, AREA_SIZE, pos,
-			   want);
+	if (self->pair.home)
+		flow_close(&self->flow);
+	fixture_close(_metadata, &self->pair, self->dmabuf);
 }
 
 TEST_F_TIMEOUT(traffic, revoke, LIMIT)
 {
 	uint64_t pos = 0;
 
-	ASSERT_EQ(0, receive(self, &pos, 4 * AREA_SIZE));
+	ASSERT_EQ(0, flow_recv(&self->flow, &pos, 4 * AREA_SIZE));
 	EXPECT_GE(pos, 4 * AREA_SIZE);
 	if (variant->kind == DEVMEM)
-		ASSERT_TRUE(stream_waits(self->sock));
+		ASSERT_TRUE(stream_waits(self->flow.sock));
 	ASSERT_EQ(0, mock_revoke(self->dmabuf, variant->how));
 	EXPECT_EQ(0, mock_stats(self->dmabuf).mapped);
 
 	/* What had been delivered is right, then comes an error. */
-	EXPECT_EQ(-ENODEV, receive(self, &pos, UINT64_MAX));
+	EXPECT_EQ(-ENODEV, flow_recv(&self->flow, &pos, UINT64_MAX));
 	EXPECT_EQ(0, mock_stats(self->dmabuf).violations);
 	/* and again */
-	EXPECT_EQ(-ENODEV, receive(self, &pos, UINT64_MAX));
+	EXPECT_EQ(-ENODEV, flow_recv(&self->flow, &pos, UINT64_MAX));
 }
 
 TEST_F_TIMEOUT(traffic, netdev_goes, LIMIT)
 {
 	uint64_t pos = 0;
 
-	ASSERT_EQ(0, receive(self, &pos, AREA_SIZE));
+	ASSERT_EQ(0, flow_recv(&self->flow, &pos, AREA_SIZE));
 	nsim_remove(&self->pair.rx);
 	/* The mapping does not outlive the device. */
 	EXPECT_EQ(0, mock_stats(self->dmabuf).mapped);
@@ -270,7 +235,7 @@ TEST_F_TIMEOUT(traffic, all_go, LIMIT)
 	int order[] = { 0, 1, 2, 3 }, left = 4, i, pick;
 	uint64_t pos = 0;
 
-	ASSERT_EQ(0, receive(self, &pos, AREA_SIZE));
+	ASSERT_EQ(0, flow_recv(&self->flow, &pos, AREA_SIZE));
 	srand(getpid());
 	while (left) {
 		pick = rand() % left;
@@ -279,7 +244,7 @@ TEST_F_TIMEOUT(traffic, all_go, LIMIT)
 		switch (i) {
 		case 0:
 			TH_LOG("owner");
-			owner_put(&self->owner);
+			owner_put(&self->flow.owner);
 			break;
 		case 1:
 			TH_LOG("netdev");
@@ -291,8 +256,8 @@ TEST_F_TIMEOUT(traffic, all_go, LIMIT)
 			break;
 		case 3:
 			TH_LOG("socket");
-			close(self->sock);
-			self->sock = -1;
+			close(self->flow.sock);
+			self->flow.sock = -1;
 			break;
 		}
 	}
@@ -305,11 +270,8 @@ TEST_F_TIMEOUT(traffic, all_go, LIMIT)
 
 FIXTURE(restart) {
 	struct nsim_pair pair;
+	struct flow flow;
 	int dmabuf;
-	char *mem;
-	struct owner owner;
-	struct sender sender;
-	int sock;
 };
 
 FIXTURE_VARIANT(restart) {
@@ -329,29 +291,19 @@ FIXTURE_SETUP(restart)
 {
 	uint64_t pos = 0;
 
-	if (!nsim_available())
-		SKIP(return, "no netdevsim, no /dev/dma_buf_mock, or not root");
-	nsim_pair_create(&self->pair, 1);
-	self->dmabuf = mock_create(AREA_SIZE, 2, DMA_BUF_MOCK_P2P |
-				   DMA_BUF_MOCK_CHECK_IDLE);
-	self->mem = mock_mmap(self->dmabuf, AREA_SIZE);
-	ASSERT_EQ(0, own(&self->owner, variant->kind, &self->pair.rx, 0,
-			 self->dmabuf));
-	self->sock = stream_open(&self->sender, &self->pair);
-	ASSERT_EQ(0, stream_recv(&self->owner, self->sock, self->mem, AREA_SIZE,
-				 &pos, AREA_SIZE));
+	if (!fixture_open(_metadata, &self->pair, 1, &self->dmabuf))
+		return;
+	ASSERT_EQ(0, flow_open(&self->flow, &self->pair, variant->kind,
+			       self->dmabuf, AREA_SIZE));
+	ASSERT_EQ(0, flow_recv(&self->flow, &pos, AREA_SIZE));
 	/* From here on only the NIC can be who writes to the memory. */
-	munmap(self->mem, AREA_SIZE);
+	munmap(self->flow.mem, AREA_SIZE);
 	nsim_fail_alloc(&self->pair.rx, variant->fails);
 }
 
 FIXTURE_TEARDOWN(restart)
 {
-	if (!self->pair.home)
-		return;
-	EXPECT_TRUE(mock_released(self->dmabuf));
-	close(self->dmabuf);
-	nsim_pair_destroy(&self->pair);
+	fixture_close(_metadata, &self->pair, self->dmabuf);
 }
 
 /* The memory is not mapped any more. What comes goes to ordinary memory. */
@@ -364,24 +316,24 @@ static void check_restart(struct __test_metadata *_metadata,
 
 	EXPECT_EQ(!down, nsim_is_up(rx));
 	EXPECT_EQ(down ? fails - TRIES - 1 : 0, nsim_fails_left(rx));
-	sender_stop(&self->sender);
-	close(self->sock);
+	sender_stop(&self->flow.sender);
+	close(self->flow.sock);
 
 	nsim_fail_alloc(rx, 0);
 	nsim_set_up(rx, true);
-	self->sock = stream_open(&self->sender, &self->pair);
-	EXPECT_EQ(0, stream_recv_plain(self->sock, &pos, 4 * AREA_SIZE));
+	self->flow.sock = stream_open(&self->flow.sender, &self->pair);
+	EXPECT_EQ(0, stream_recv_plain(self->flow.sock, &pos, 4 * AREA_SIZE));
 	EXPECT_EQ(0, mock_stats(self->dmabuf).violations);
-	sender_stop(&self->sender);
-	close(self->sock);
+	sender_stop(&self->flow.sender);
+	close(self->flow.sock);
 }
 
 /* and it can be used again. */
 static void check_again(struct __test_metadata *_metadata,
 			struct _test_data_restart *self, enum kind kind)
 {
-	ASSERT_EQ(0, own_soon(&self->owner, kind, &self->pair.rx, 0, self->dmabuf));
-	owner_put(&self->owner);
+	ASSERT_EQ(0, own_soon(&self->flow.owner, kind, &self->pair.rx, 0, self->dmabuf));
+	owner_put(&self->flow.owner);
 }
 
 TEST_F_TIMEOUT(restart, revoke, LIMIT)
@@ -389,14 +341,14 @@ TEST_F_TIMEOUT(restart, revoke, LIMIT)
 	ASSERT_EQ(0, mock_revoke(self->dmabuf, DMA_BUF_MOCK_REVOKE_RECLAIM));
 	EXPECT_EQ(0, mock_stats(self->dmabuf).mapped);
 	check_restart(_metadata, self, variant->fails);
-	owner_put(&self->owner);
+	owner_put(&self->flow.owner);
 	ASSERT_EQ(0, mock_restore(self->dmabuf));
 	check_again(_metadata, self, variant->kind);
 }
 
 TEST_F_TIMEOUT(restart, unbind, LIMIT)
 {
-	owner_put(&self->owner);
+	owner_put(&self->flow.owner);
 	ASSERT_TRUE(mock_unmapped(self->dmabuf));
 	check_restart(_metadata, self, variant->fails);
 	check_again(_metadata, self, variant->kind);

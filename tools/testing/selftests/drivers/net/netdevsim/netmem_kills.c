@@ -35,10 +35,8 @@ enum victim { OWNER, MEMORY, SOCKET, SENDER, NETDEV, NR_VICTIMS };
 
 FIXTURE(kills) {
 	struct nsim_pair pair;
-	int dmabuf, sock, round;
-	char *mem;
-	struct owner owner;
-	struct sender sender;
+	struct flow flow;
+	int dmabuf, round;
 };
 
 FIXTURE_SETUP(kills)
@@ -58,18 +56,15 @@ static void start(struct __test_metadata *_metadata, struct _test_data_kills *se
 {
 	self->dmabuf = mock_create(AREA_SIZE, 2, DMA_BUF_MOCK_P2P |
 				   DMA_BUF_MOCK_CHECK_IDLE);
-	self->mem = mock_mmap(self->dmabuf, AREA_SIZE);
-	ASSERT_EQ(0, owner_get(&self->owner, any(NR_KINDS), &self->pair.rx,
-			       0, self->dmabuf, AREA_SIZE));
-	self->sock = stream_open(&self->sender, &self->pair);
+	ASSERT_EQ(0, flow_open(&self->flow, &self->pair, any(NR_KINDS),
+			       self->dmabuf, AREA_SIZE));
 }
 
 static void receive(struct __test_metadata *_metadata, struct _test_data_kills *self)
 {
 	uint64_t pos = 0, want = any(2 * AREA_SIZE);
 
-	ASSERT_EQ(0, stream_recv(&self->owner, self->sock, self->mem, AREA_SIZE,
-				 &pos, want));
+	ASSERT_EQ(0, flow_recv(&self->flow, &pos, want));
 	ASSERT_GE(pos, want);
 }
 
@@ -78,7 +73,7 @@ static void kill_one(struct __test_metadata *_metadata,
 {
 	switch (victim) {
 	case OWNER:
-		owner_put(&self->owner);
+		owner_put(&self->flow.owner);
 		break;
 	case MEMORY:
 		EXPECT_EQ(0, mock_revoke(self->dmabuf,
@@ -86,10 +81,10 @@ static void kill_one(struct __test_metadata *_metadata,
 		EXPECT_EQ(0, mock_stats(self->dmabuf).mapped);
 		break;
 	case SOCKET:
-		close(self->sock);
+		close(self->flow.sock);
 		break;
 	case SENDER:
-		sender_stop(&self->sender);
+		sender_stop(&self->flow.sender);
 		break;
 	case NETDEV:
 		if (removed)
@@ -126,7 +121,7 @@ TEST_F_TIMEOUT(kills, rounds, 24 * 3600)
 		}
 		ASSERT_TRUE(mock_released(self->dmabuf))
 			TH_LOG("in round %d", self->round);
-		munmap(self->mem, AREA_SIZE);
+		munmap(self->flow.mem, AREA_SIZE);
 		close(self->dmabuf);
 		if (removed) {
 			nsim_pair_destroy(&self->pair);

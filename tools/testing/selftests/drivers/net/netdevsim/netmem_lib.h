@@ -40,6 +40,7 @@ struct nsim_pair {
 };
 
 bool nsim_available(void);
+/* RSS spreads flows over all the queues: only one if what arrives matters. */
 void nsim_pair_create(struct nsim_pair *pair, int queues);
 void nsim_pair_destroy(struct nsim_pair *pair);
 void nsim_remove(struct nsim *nsim);

@@ -11,12 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-#include "netmem_lib.h"
+#include "netmem_fixture.h"
 
-#define PAGE		4096UL
-#define AREA_SIZE	(256 * PAGE)
-#define WAIT_MS		30000
 #define LIMIT		300	/* seconds, for a slow machine */
 
 FIXTURE(reg) {
@@ -28,11 +24,8 @@ FIXTURE(reg) {
 
 FIXTURE_SETUP(reg)
 {
-	if (!nsim_available())
-		SKIP(return, "no netdevsim, no /dev/dma_buf_mock, or not root");
-	nsim_pair_create(&self->pair, 2);
-	self->dmabuf = mock_create(AREA_SIZE, 2, DMA_BUF_MOCK_P2P |
-				   DMA_BUF_MOCK_CHECK_IDLE);
+	if (!fixture_open(_metadata, &self->pair, 2, &self->dmabuf))
+		return;
 	netdev_nl_open(&self->nl);
 	dmabuf_subscribe(&self->ntf);
 	ASSERT_EQ(0, dmabuf_count(&self->nl, 0));
@@ -47,9 +40,7 @@ FIXTURE_TEARDOWN(reg)
 		return;
 	devmem_unbind(&self->nl);
 	devmem_unbind(&self->ntf);
-	EXPECT_TRUE(mock_released(self->dmabuf));
-	close(self->dmabuf);
-	nsim_pair_destroy(&self->pair);
+	fixture_close(_metadata, &self->pair, self->dmabuf);
 }
 
 /* The next notification must be this one. */

@@ -411,11 +411,8 @@ FIXTURE_VARIANT_ADD(data, ring) { .kind = ZCRX };
 
 FIXTURE_SETUP(data)
 {
-	if (!nsim_available())
-		SKIP(return, "no netdevsim, no /dev/dma_buf_mock, or not root");
-	nsim_pair_create(&self->pair, 1);
-	self->dmabuf = mock_create(AREA_SIZE, 2, DMA_BUF_MOCK_P2P |
-				   DMA_BUF_MOCK_CHECK_IDLE);
+	if (!fixture_open(_metadata, &self->pair, 1, &self->dmabuf))
+		return;
 	self->mem = mock_mmap(self->dmabuf, AREA_SIZE);
 	netdev_nl_open(&self->nl);
 	ASSERT_EQ(0, dmabuf_register(&self->nl, self->pair.rx.ifindex,
@@ -427,10 +424,8 @@ FIXTURE_TEARDOWN(data)
 	if (!self->pair.home)
 		return;
 	devmem_unbind(&self->nl);
-	EXPECT_TRUE(mock_released(self->dmabuf));
 	munmap(self->mem, AREA_SIZE);
-	close(self->dmabuf);
-	nsim_pair_destroy(&self->pair);
+	fixture_close(_metadata, &self->pair, self->dmabuf);
 }
 
 TEST_F_TIMEOUT(data, received, LIMIT)

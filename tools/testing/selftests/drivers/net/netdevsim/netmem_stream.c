@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -247,6 +248,9 @@ static int recv_devmem(int sock, const char *mem, size_t size, uint64_t *pos,
 			return errno == EAGAIN ? -ETIMEDOUT : -errno;
 		if (!ret)
 			return -EPIPE;
+		/* Of ordinary memory it says nothing. */
+		if (!msg.msg_controllen)
+			return -ENOMSG;
 
 		for (cm = CMSG_FIRSTHDR(&msg); cm; cm = CMSG_NXTHDR(&msg, cm)) {
 			struct dmabuf_cmsg *dc = (void *)CMSG_DATA(cm);
@@ -303,4 +307,31 @@ int stream_recv_plain(int sock, uint64_t *pos, uint64_t want)
 		*pos += len;
 	}
 	return 0;
+}
+
+int flow_open(struct flow *flow, const struct nsim_pair *pair, enum kind kind,
+	      int dmabuf, size_t size)
+{
+	int ret;
+
+	flow->mem = mock_mmap(dmabuf, size);
+	flow->size = size;
+	ret = owner_get(&flow->owner, kind, &pair->rx, 0, dmabuf, size);
+	if (!ret)
+		flow->sock = stream_open(&flow->sender, pair);
+	return ret;
+}
+
+void flow_close(struct flow *flow)
+{
+	sender_stop(&flow->sender);
+	owner_put(&flow->owner);
+	close(flow->sock);
+	munmap(flow->mem, flow->size);
+}
+
+int flow_recv(struct flow *flow, uint64_t *pos, uint64_t want)
+{
+	return stream_recv(&flow->owner, flow->sock, flow->mem, flow->size, pos,
+			   want);
 }
