@@ -277,9 +277,13 @@ static inline bool nth_sweep_counts(const struct nth_sweep *s)
  */
 static inline bool nth_sweep_next(struct nth_sweep *s, bool failed, unsigned int misses)
 {
+	unsigned int first;
+
 	if (nth_sweep_counts(s)) {
 		s->points = s->nth.calls;
-		s->n = 1 + nth_rnd_below(s, s->stride);
+		/* Where there are few, try one all the same. */
+		first = s->points && s->points < s->stride ? s->points : s->stride;
+		s->n = 1 + nth_rnd_below(s, first);
 		return true;
 	}
 	s->tried += s->nth.fired;
